@@ -1,0 +1,27 @@
+# Every target sets up .venv when it is missing or older than pyproject.toml.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench docs
+.DEFAULT_GOAL := demo
+
+.venv/installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	touch $@
+
+demo: .venv/installed  ## train a VAE on scikit-learn's digits and draw its latent map
+	$(BIN)/lit_ae fit --config configs/vae.yaml
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint  ## every check: style, types, tests with coverage
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+bench: .venv/installed  ## speed against a bare loop and against pythae
+	$(BIN)/python -m pip install --quiet -e ".[bench]"
+	$(BIN)/python benchmarks/throughput.py

@@ -1,0 +1,238 @@
+"""Pictures in files, larger than memory: decoded by worker processes, batch by batch."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.base import DataModule, Split
+from datamodules.samples import Samples, Source
+from datamodules.transforms import pair
+from lit_ae.batch import ConfigError, DataError, Shape
+
+__all__ = ["Decoded", "Decoder", "Files", "PictureFiles"]
+
+
+class Files(NamedTuple):
+    """Picture files with what is known of each.
+
+    Args:
+        paths: One file per sample.
+        y: Labels, (N,), or attributes, (N, F).
+    """
+
+    paths: list[Path]
+    y: Tensor | None = None
+
+
+class Decoder(NamedTuple):
+    """How a file becomes a uint8 tensor (C, *size), the same for every file.
+
+    Args:
+        size: Height and width in pixels.
+        channels: 1 for grey, 3 for colour.
+        crop: Side in pixels of the centred square that is cut out first; None takes the largest part of size's shape.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    crop: int | None
+
+    def __call__(self, path: Path) -> Tensor:
+        """Decode one file.
+
+        Raises:
+            OSError, ValueError, SyntaxError: The file is not a whole picture.
+        """
+        with Image.open(path) as opened:
+            picture = flatten(ImageOps.exif_transpose(opened), self.channels)
+        if self.crop is not None:
+            left, top = (picture.width - self.crop) // 2, (picture.height - self.crop) // 2
+            picture = picture.crop((left, top, left + self.crop, top + self.crop))
+        height, width = self.size
+        if picture.size != (width, height):
+            picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(picture))
+        return pixels[None] if self.channels == 1 else pixels.permute(2, 0, 1).contiguous()
+
+
+class PictureFiles(DataModule, ABC):
+    """Pictures in files, decoded to uint8 by worker processes; they need not fit in memory.
+
+    A subclass lists the files of a split in `files`. Pictures of any size and mode are turned upright (EXIF), laid on
+    white where they are transparent, cropped around the centre and resized.
+
+    Args:
+        size: Height and width of the samples in pixels; one number for both.
+        channels: 1 for grey, 3 for colour.
+        crop: Side in pixels of the centred square that is cut out before resizing.
+        num_workers: Processes that decode; 0 decodes in the main process.
+        on_error: What a file that does not decode does: stop the run with its name, or be left out. To leave files
+            out, all of them are decoded once before the splits are made.
+    """
+
+    def __init__(
+        self,
+        size: int | tuple[int, int] = 64,
+        channels: Literal[1, 3] = 3,
+        crop: int | None = None,
+        num_workers: int = 2,
+        on_error: Literal["raise", "skip"] = "raise",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if num_workers < 0:
+            raise ConfigError(f"--data.num_workers is {num_workers}: give 0 or more.")
+        if crop is not None and crop < 1:
+            raise ConfigError(f"--data.crop is {crop}: give at least 1 pixel.")
+        self.decoder = Decoder(pair(size, "--data"), channels, crop)
+        self.num_workers, self.on_error = num_workers, on_error
+
+    @abstractmethod
+    def files(self, split: Split) -> Files | None:
+        """The files of a split, in a fixed order; None for "val" holds `val_fraction` of "train" out.
+
+        Raises:
+            DataError: They are missing.
+        """
+
+    def open(self, split: Split) -> Source | None:
+        """The files of a split, checked first where damaged ones are to be left out."""
+        files = self.files(split)
+        if files is None:
+            return None
+        if self.condition == "label" and files.y is None:
+            raise ConfigError("--data.condition is label, but the data have no labels: leave it out.")
+        if self.on_error == "skip":
+            files = self._without_damaged(files, split)
+        return Decoded(files, self.decoder, self.num_workers, label_as_condition=self.condition == "label")
+
+    def _without_damaged(self, files: Files, split: Split) -> Files:
+        work = Decoding(files.paths, self.decoder)
+        loader = DataLoader(work, batch_size=64, num_workers=self.num_workers, collate_fn=errors)
+        damaged = [error for batch in loader for error in batch]
+        whole = torch.tensor([not error for error in damaged], dtype=torch.bool)
+        if not whole.all():
+            first = next(error for error in damaged if error)
+            warnings.warn(
+                f"{int((~whole).sum()):,} of {len(whole):,} {split} pictures are left out; the first: {first}.",
+                stacklevel=2,
+            )
+        paths = [path for path, error in zip(files.paths, damaged, strict=True) if not error]
+        return Files(paths, None if files.y is None else files.y[whole])
+
+
+class Decoding(Dataset[Tensor | str]):
+    """Pictures by position; a file that does not decode yields a sentence, which passes between processes whole."""
+
+    def __init__(self, paths: list[Path], decoder: Decoder) -> None:
+        # one array: a list of a million paths would be copied page by page as forked workers count references
+        self.paths = np.array([os.fsencode(path) for path in paths])
+        self.decoder = decoder
+
+    def __getitem__(self, index: int) -> Tensor | str:
+        path = Path(os.fsdecode(self.paths[index]))
+        try:
+            return self.decoder(path)
+        except UnidentifiedImageError:
+            return f"{path} is not a picture"
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return f"{path} does not decode ({error})"
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+class Decoded(Source):
+    """Picture files as a source of batches.
+
+    Args:
+        files: The files of a split.
+        decoder: How a file becomes a tensor.
+        num_workers: Processes that decode.
+        label_as_condition: Whether labels are also what the model is conditioned on.
+    """
+
+    def __init__(self, files: Files, decoder: Decoder, num_workers: int, label_as_condition: bool = False) -> None:
+        super().__init__()
+        self.files, self.decoder, self.num_workers = files, decoder, num_workers
+        self.label_as_condition = label_as_condition
+        if files.y is not None and len(files.y) != len(files.paths):
+            raise DataError(f"{len(files.paths):,} pictures, but {len(files.y):,} labels.")
+
+    @property
+    def shape(self) -> Shape:
+        """(C, H, W)."""
+        return (self.decoder.channels, *self.decoder.size)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """All labels or attributes."""
+        return self.files.y
+
+    @property
+    def condition_shape(self) -> Shape | None:
+        """The labels' shape where they are the condition."""
+        return tuple(self.files.y.shape[1:]) if self.label_as_condition and self.files.y is not None else None
+
+    def __len__(self) -> int:
+        return len(self.files.paths)
+
+    def value_range(self, index: Tensor | None) -> tuple[float, float] | None:
+        """[0, 1]."""
+        return 0.0, 1.0
+
+    def fetch(self, batches: Iterable[Tensor]) -> Iterator[Samples]:
+        """Decode batch by batch, ahead of their use where there are workers.
+
+        Raises:
+            DataError: A file does not decode.
+        """
+        positions = list(batches)
+        loader = DataLoader(
+            Decoding(self.files.paths, self.decoder),
+            batch_sampler=[index.tolist() for index in positions],
+            num_workers=self.num_workers,
+            collate_fn=stack,
+            generator=torch.Generator(),  # its own: a loader draws a seed for its workers
+        )
+        for index, x in zip(positions, loader, strict=True):
+            if isinstance(x, str):
+                raise DataError(f"{x}: mend or remove it, or leave such files out with --data.on_error skip.")
+            y = None if self.files.y is None else self.files.y[index]
+            yield Samples(x, y, y if self.label_as_condition else None)
+
+
+def stack(pictures: list[Tensor | str]) -> Tensor | str:
+    """One tensor (B, C, H, W), or the first error."""
+    whole = [picture for picture in pictures if isinstance(picture, Tensor)]
+    if len(whole) < len(pictures):
+        return next(picture for picture in pictures if isinstance(picture, str))
+    return torch.stack(whole)
+
+
+def errors(pictures: list[Tensor | str]) -> list[str]:
+    """What went wrong with each picture, "" where nothing did."""
+    return [picture if isinstance(picture, str) else "" for picture in pictures]
+
+
+def flatten(picture: Image.Image, channels: int) -> Image.Image:
+    """Any mode to 8-bit grey or RGB: 16-bit grey is scaled, transparency laid on white."""
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, write 8 or 16 bits")
+    if picture.mode.startswith("I"):  # Pillow would clip 16 bits at 255
+        picture = Image.fromarray((np.asarray(picture, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("L" if channels == 1 else "RGB")

@@ -1,0 +1,3 @@
+"""Every autoencoder under one set of hooks."""
+
+__version__ = "0.1.0"

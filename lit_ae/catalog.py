@@ -1,0 +1,69 @@
+"""What `lit_ae list` shows: variants, datamodules and configs, read from the source without importing torch."""
+
+from __future__ import annotations
+
+import ast
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from lit_ae import shipped
+
+
+class Entry(NamedTuple):
+    """One line of the list."""
+
+    name: str
+    summary: str
+    path: Path
+
+
+def subclasses(folder: Path, root: str) -> list[Entry]:
+    """Final classes of a folder's modules that inherit, over any number of steps, from `root`.
+
+    A class is abstract where it lists ABC among its bases, final otherwise: the house's rule, so reading is enough.
+    """
+    bases: dict[str, set[str]] = {}
+    entries: list[Entry] = []
+    for path in sorted(folder.glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                bases[node.name] = {ast.unparse(base).rsplit(".", 1)[-1] for base in node.bases}
+                entries.append(Entry(node.name, (ast.get_docstring(node) or "").partition("\n")[0], path))
+
+    def descends(name: str) -> bool:
+        return any(base == root or descends(base) for base in bases.get(name, ()))
+
+    return [entry for entry in entries if descends(entry.name) and "ABC" not in bases[entry.name]]
+
+
+def variants() -> list[Entry]:
+    """Every variant that `--model` knows by its short name."""
+    return subclasses(shipped.HERE / "models", "Autoencoder")
+
+
+def datamodules() -> list[Entry]:
+    """Every datamodule that `--data` knows by its short name."""
+    spec = find_spec("datamodules")
+    assert spec is not None and spec.submodule_search_locations
+    return subclasses(Path(next(iter(spec.submodule_search_locations))), "DataModule")
+
+
+def configs() -> list[Entry]:
+    """Every shipped config, with the comment on its first line."""
+    found = shipped.names().items()
+    return [Entry(name, path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# "), path) for name, path in found]
+
+
+def text() -> str:
+    """The whole list, as `lit_ae list` prints it."""
+    sections = {
+        "Variants (--model NAME)": variants(),
+        "Datamodules (--data NAME)": datamodules(),
+        "Configs (--config NAME; several are merged, later ones win)": configs(),
+    }
+    width = max(len(entry.name) for entries in sections.values() for entry in entries)
+    blocks = []
+    for title, entries in sections.items():
+        blocks.append("\n".join([title, *(f"  {entry.name:<{width}}  {entry.summary}" for entry in entries)]))
+    return "\n\n".join(blocks)

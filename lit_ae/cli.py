@@ -1,0 +1,71 @@
+"""The command line: dispatch, messages and exit statuses. Imports no torch, so that help and lists are instant."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+from lit_ae import __version__
+from lit_ae.errors import LitAEError
+
+COMMANDS = {
+    "fit": "train a variant; without arguments, a VAE on scikit-learn's digits",
+    "validate": "evaluate a run on its validation data: lit_ae validate runs/vae/0",
+    "test": "evaluate a run on its test data: lit_ae test runs/vae/0",
+    "predict": "write a run's embeddings and reconstructions of its test data",
+    "list": "show variants, datamodules and configs",
+}
+
+HELP = f"""usage: lit_ae COMMAND [ARGUMENT ...]
+
+{chr(10).join(f"  {name:<9} {summary}" for name, summary in COMMANDS.items())}
+
+  lit_ae fit --config vae --data MNIST --model.latent_dim 32
+  lit_ae fit --config vae --config trainer/fast --trainer.max_epochs 50
+  lit_ae fit --config vae --print_config     the configuration in full, then nothing
+  lit_ae COMMAND --help                      every argument of a command
+  lit_ae --print_shtab bash                  a script that completes arguments (also zsh, tcsh)
+  lit_ae --version
+
+Exit statuses: 0 done, 1 a bug of ours, 2 usage or config, 3 data, 4 run or checkpoint, 5 not finite,
+6 disk or permission, 130 Ctrl-C, 143 terminated."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in {"-h", "--help", "help"}:
+        print(HELP)
+        return 0
+    if argv[0] == "--version":
+        print(f"lit_ae {__version__}")
+        return 0
+    try:
+        if argv[0] == "list":
+            from lit_ae import catalog
+
+            print(catalog.text())
+            return 0
+        from lit_ae.arguments import resolve
+
+        request = resolve(argv)
+        from lit_ae.lightning_cli import launch
+
+        return launch(request)
+    except LitAEError as error:
+        print(f"lit_ae: {error}", file=sys.stderr)
+        return error.status
+    except KeyboardInterrupt:
+        print("lit_ae: interrupted.", file=sys.stderr)
+        return 130
+    except SystemExit as stop:  # --help and --print_config leave this way
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except Exception:
+        traceback.print_exc()
+        print("lit_ae: this is a bug of ours: please report the lines above.", file=sys.stderr)
+        return 1
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    sys.exit(main())

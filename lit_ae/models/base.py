@@ -1,0 +1,274 @@
+"""The hooks that every variant fills in, and all that is written once for every variant."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from math import log, prod
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lit_ae import functional
+from lit_ae.batch import Batch, DataError, DataSpec, key
+from lit_ae.errors import ConfigError
+from lit_ae.likelihoods import Likelihood
+from lit_ae.models.arguments import plain
+from lit_ae.models.means import Means
+from lit_ae.models.output import Latent, Output
+from lit_ae.optim import FusedAdam
+from lit_ae.posteriors import Posterior
+
+Coefficients = dict[str, float | Tensor]
+Schedule = Callable[[int], float | Tensor]  # batches trained so far → value
+
+
+class Autoencoder(LightningModule, ABC):
+    """batch → corrupt → encode → q → z → decode → p → loss → terms → scalar.
+
+    Args:
+        spec: What the model must know of its data; the command line fills it in from the datamodule.
+        optimizer: Builds the optimizer from the parameters.
+        lr_scheduler: Builds a learning-rate scheduler, stepped once per epoch, from the optimizer.
+
+    Attributes:
+        coefficients: Every weight and scheduled scalar with its target value. A coefficient named like a loss term
+            weighs it; a term without one weighs 1; `loss` reads the others.
+        schedules: Coefficients that change while training, as functions of the batch count; callbacks fill it.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec | None = None,
+        optimizer: Callable[[Iterable[Tensor]], Optimizer] = FusedAdam,
+        lr_scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+    ) -> None:
+        super().__init__()
+        if spec is None or spec.input_shape is None:
+            raise ConfigError(f"{type(self).__name__} needs the shape of its data: pass spec=data.spec.")
+        self.save_hyperparameters(logger=False)
+        if "_instantiator" not in self.hparams:  # built in Python, not by the command line
+            arguments = {name: plain(value, name) for name, value in self.hparams.items()}
+            path = plain(type(self), "class")["class_path"]
+            instantiator = "lightning.pytorch.cli.instantiate_module"
+            self._set_hparams({**arguments, "_class_path": path, "_instantiator": instantiator})
+        self.spec, self.input_shape = spec, tuple(spec.input_shape)
+        self.make_optimizer, self.make_lr_scheduler = optimizer, lr_scheduler
+        self.coefficients: dict[str, float] = {"distortion": 1.0}
+        self.schedules: dict[str, Schedule] = {}
+        self.samples = 1
+        self._means = {stage: Means() for stage in ("train", "val", "test")}
+        self._seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+    # ---- hooks: what a variant says
+
+    @abstractmethod
+    def encode(self, x: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Posterior:
+        """q(z|x), batch (B,), from x, (B, *E)."""
+
+    @abstractmethod
+    def decode(self, z: Latent, c: Tensor | None = None, mask: Tensor | None = None) -> Likelihood:
+        """p(x|z), batch (*B), event E, from z, (*B, *D)."""
+
+    @abstractmethod
+    def loss(self, batch: Batch, out: Output, coef: Coefficients) -> dict[str, Tensor]:
+        """Named, unweighted terms in nats per sample: (B,), or () where a term belongs to the whole batch."""
+
+    def metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
+        """Diagnostics, (B,) or (), logged in evaluation and never weighted."""
+        return {}
+
+    def corrupt(self, batch: Batch) -> tuple[Batch, dict[str, Tensor]]:
+        """What the encoder sees instead of the batch, and what `Output.aux` keeps of it."""
+        return batch, {}
+
+    def update(self, batch: Batch, out: Output) -> None:
+        """Change state outside the optimizer, once per training batch and without gradients: EMA codebooks."""
+
+    def check(self, batch: Batch) -> None:
+        """Refuse the first batch of a loop where it does not fit the model.
+
+        Raises:
+            DataError: The samples have another shape than the model was built for.
+        """
+        if tuple(batch.x.shape[1:]) != self.input_shape:
+            raise DataError(
+                f"The model was built for samples of shape {self.input_shape}, the data have "
+                f"{tuple(batch.x.shape[1:])}: use the data that it was trained on, or transforms that give its shape."
+            )
+
+    def forward(self, batch: Batch, k: int | None = None) -> Output:
+        """One pass with k samples of the posterior (by default `self.samples`)."""
+        seen, aux = self.corrupt(batch)
+        q = self.encode(seen.x, seen.c, seen.mask)
+        z = q.rsample(torch.Size((k or self.samples,)))
+        return Output(q=q, z=z, p=self.decode(z, seen.c, seen.mask), aux=aux)
+
+    # ---- written once
+
+    @torch.no_grad()
+    def embed(self, x: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """The posterior's mode, (B, *D): never a sample."""
+        return self.encode(x, c, mask).mode
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """E[x̂|z] at the posterior's mode, (B, *E): never from a sampled z. Missing cells are filled in."""
+        return self.decode(self.encode(x, c, mask).mode, c).mean
+
+    def weigh(self, terms: dict[str, Tensor], coef: Coefficients) -> Tensor:
+        """The scalar that is minimised: the one place where terms are weighted and averaged over the batch."""
+        weighted = [coef.get(name, 1.0) * term.mean() for name, term in terms.items()]
+        return torch.stack(weighted).sum()
+
+    def annealed(self, count: int) -> Coefficients:
+        """Coefficients after `count` training batches."""
+        return {**self.coefficients, **{name: schedule(count) for name, schedule in self.schedules.items()}}
+
+    def diagnose(self, means: dict[str, Tensor], p: Likelihood) -> dict[str, Tensor]:
+        """What follows from the means of the terms alone."""
+        return {}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Weighted loss of one batch; `terms` in the outputs are batch means for callbacks."""
+        trainer = self.trainer
+        if batch_idx == 0:
+            self.check(batch)
+        reseed(key(self._seed, trainer.current_epoch, batch_idx, trainer.global_rank), batch.x.device)
+        coef = self.annealed(self.batches_trained(batch_idx))
+        out = self(batch)
+        terms = self.loss(batch, out, coef)
+        loss = self.weigh(terms, coef)
+        with torch.no_grad():
+            self.update(batch, out)
+            means = {name: term.detach().mean() for name, term in terms.items()}
+            row = {"loss": loss.detach(), **means, **self.diagnose(means, out.p)}
+            self._means["train"].add(row, len(batch.x))
+        if trainer._logger_connector.should_update_logs:
+            self._report("train", on_step=True)
+            self.log_dict({f"coefficient/{name}": float(value) for name, value in coef.items()}, on_step=True)
+        return {"loss": loss * batch.weight, "terms": row}
+
+    def batches_trained(self, batch_idx: int) -> int:
+        """Training batches before this one since the start of the run; resumed runs count on."""
+        trainer = self.trainer
+        per_epoch = trainer.num_training_batches
+        if per_epoch == float("inf"):  # a stream has no epochs to count in
+            return trainer.fit_loop.epoch_loop.batch_progress.total.ready - 1
+        return trainer.current_epoch * int(per_epoch) + batch_idx
+
+    def evaluate(self, stage: str, batch: Batch, batch_idx: int) -> None:
+        """Add one batch to the means of a stage, with target coefficients and noise keyed by the batch's number."""
+        if batch_idx == 0:
+            self.check(batch)
+        number = batch_idx * self.trainer.world_size + self.trainer.global_rank
+        reseed(key(self._seed, number), batch.x.device)
+        out = self(batch)
+        coef: Coefficients = dict(self.coefficients)
+        terms = self.loss(batch, out, coef)
+        loss = self.weigh(terms, coef)
+        values = {"distortion": -out.p.log_prob(batch.x).mean(0), "mse": out.p.squared_error(batch.x).mean(0)}
+        values |= self.metrics(batch, out) | terms
+        means = {name: value.mean() for name, value in values.items()}
+        row = {"loss": loss, **means, **self.diagnose(means, out.p)}
+        self._means[stage].add(row, len(batch.x) if batch.weight else 0)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Evaluate one validation batch."""
+        self.evaluate("val", batch, batch_idx)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Evaluate one test batch."""
+        self.evaluate("test", batch, batch_idx)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Embedding and reconstruction of one batch, with its labels where it has any."""
+        reseed(key(self._seed, batch_idx * self.trainer.world_size + self.trainer.global_rank), batch.x.device)
+        z = self.embed(batch.x, batch.c, batch.mask)
+        labels = {} if batch.y is None else {"y": batch.y}
+        return {"z": z, "reconstruction": self.decode(z, batch.c).mean, **labels}
+
+    def on_train_epoch_end(self) -> None:
+        """Log what the epoch's last window holds."""
+        self._report("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all validation samples."""
+        self._report("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means over all test samples."""
+        self._report("test")
+
+    def _report(self, stage: str, on_step: bool = False) -> None:
+        means = self._means[stage].compute(lambda total: self.trainer.strategy.reduce(total, reduce_op="sum"))
+        self._means[stage].reset()
+        values = {f"{stage}/{name}": value for name, value in means.items()}
+        # every rank holds the same values already; sync_dist tells Lightning so, at the price of one more mean
+        self.log_dict(values, on_step=on_step, on_epoch=not on_step, sync_dist=not on_step)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """One optimizer over all parameters, and its scheduler."""
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_lr_scheduler is None:
+            return optimizer
+        scheduler = {"scheduler": self.make_lr_scheduler(optimizer), "monitor": "val/loss"}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[typeddict-item,return-value]
+
+
+class Generative(Autoencoder, ABC):
+    """An autoencoder with a prior to sample from."""
+
+    @abstractmethod
+    def prior(self, c: Tensor | None = None) -> Distribution:
+        """p(z), batch () or (B,), event D. A method, because a VampPrior calls `encode`."""
+
+    def forward(self, batch: Batch, k: int | None = None) -> Output:
+        """One pass, with the prior."""
+        return replace(super().forward(batch, k), prior=self.prior(batch.c))
+
+    @torch.no_grad()
+    def sample(self, n: int, c: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """E[x|z] of n latents drawn from the prior, (n, *E); c is (n, *C)."""
+        prior = self.prior(c)
+        z = prior.sample(torch.Size((n,)) if not prior.batch_shape else torch.Size())
+        return self.decode(z, c, mask).mean
+
+
+class Variational(Generative, ABC):
+    """A generative model with a rate, hence with an ELBO."""
+
+    def rate(self, out: Output) -> Tensor:
+        """KL(q(z|x)‖p(z)) in nats, (B,)."""
+        assert out.prior is not None
+        return functional.rate(out.q, out.prior, out.z, out.log_q)
+
+    def metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
+        """The rate itself, whatever the loss makes of it."""
+        return {"rate": self.rate(out)}
+
+    def diagnose(self, means: dict[str, Tensor], p: Likelihood) -> dict[str, Tensor]:
+        """ELBO = −(distortion + rate) in nats, and bits per dimension where p(x|z) is a probability mass."""
+        if not {"distortion", "rate"} <= means.keys():
+            return {}
+        elbo = -(means["distortion"] + means["rate"])
+        if p.levels is None:
+            return {"elbo": elbo}
+        return {"elbo": elbo, "bits_per_dim": -elbo / (prod(p.event_shape) * log(2))}
+
+
+def reseed(seed: int, device: torch.device) -> None:
+    """Seed the generators that samplers draw from, at a hundredth of the price of `torch.manual_seed`."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

@@ -1,0 +1,121 @@
+"""The families with one vector of latents per sample: an encoder, a posterior, a decoder, a likelihood."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable, Iterable
+
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lit_ae import functional
+from lit_ae.batch import Batch, DataSpec, Shape
+from lit_ae.errors import ConfigError
+from lit_ae.likelihoods import Gaussian, Likelihood, LikelihoodHead
+from lit_ae.models.base import Autoencoder, Coefficients, Variational
+from lit_ae.models.output import Output
+from lit_ae.nn import Decoder, Encoder, MLPDecoder, MLPEncoder, fold
+from lit_ae.optim import FusedAdam
+from lit_ae.posteriors import DeltaHead, DiagonalGaussianHead, Posterior, PosteriorHead
+from lit_ae.priors import Prior, StandardNormal
+
+
+class VectorLatent(Autoencoder, ABC):
+    """An encoder to one vector of latents and a decoder back.
+
+    Args:
+        spec: What the model must know of its data; the command line fills it in from the datamodule.
+        latent_dim: Number of latent dimensions, D.
+        encoder: Builds the encoder from (input_shape, out_features).
+        decoder: Builds the decoder from (in_features, output_shape).
+        likelihood: Builds the head that turns the decoder's output into p(x|z).
+        posterior: Builds the head that turns the encoder's output into q(z|x).
+        optimizer: Builds the optimizer from the parameters.
+        lr_scheduler: Builds a learning-rate scheduler, stepped once per epoch, from the optimizer.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec | None = None,
+        latent_dim: int = 16,
+        encoder: Callable[[Shape, int], Encoder] = MLPEncoder,
+        decoder: Callable[[int, Shape], Decoder] = MLPDecoder,
+        likelihood: Callable[[Shape], LikelihoodHead] = Gaussian,
+        posterior: Callable[[Shape], PosteriorHead] = DeltaHead,
+        optimizer: Callable[[Iterable[Tensor]], Optimizer] = FusedAdam,
+        lr_scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+    ) -> None:
+        super().__init__(spec, optimizer, lr_scheduler)
+        if latent_dim < 1:
+            raise ConfigError(f"latent_dim is {latent_dim}: set --model.latent_dim to 1 or more.")
+        self.latent_shape: Shape = (latent_dim,)
+        self.likelihood = likelihood(self.input_shape)
+        if self.spec.value_range is not None:
+            self.likelihood.check_range(*self.spec.value_range)
+        self.posterior = posterior(self.latent_shape)
+        self.encoder = encoder(self.input_shape, self.posterior.raw_shape()[0])
+        self.decoder = decoder(latent_dim, self.likelihood.raw_shape())
+
+    def check(self, batch: Batch) -> None:
+        """Refuse values outside the likelihood's support."""
+        super().check(batch)
+        self.likelihood.check_values(batch.x)
+
+    def encode(self, x: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Posterior:
+        """q(z|x), batch (B,), event (D,)."""
+        return self.posterior(self.encoder(x))
+
+    def decode(self, z: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Likelihood:  # type: ignore[override]
+        """p(x|z), batch (*B), event E."""
+        return self.likelihood(fold(self.decoder, z)).masked(mask)
+
+
+class VectorVariational(VectorLatent, Variational, ABC):
+    """A vector of latents with a prior, hence a rate.
+
+    Args:
+        spec: What the model must know of its data; the command line fills it in from the datamodule.
+        latent_dim: Number of latent dimensions, D.
+        encoder: Builds the encoder from (input_shape, out_features).
+        decoder: Builds the decoder from (in_features, output_shape).
+        likelihood: Builds the head that turns the decoder's output into p(x|z).
+        posterior: Builds the head that turns the encoder's output into q(z|x).
+        prior: Builds p(z) from the shape of one latent.
+        free_bits: Nats per latent dimension below which the rate is not pushed (Kingma et al. 2016).
+        optimizer: Builds the optimizer from the parameters.
+        lr_scheduler: Builds a learning-rate scheduler, stepped once per epoch, from the optimizer.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec | None = None,
+        latent_dim: int = 16,
+        encoder: Callable[[Shape, int], Encoder] = MLPEncoder,
+        decoder: Callable[[int, Shape], Decoder] = MLPDecoder,
+        likelihood: Callable[[Shape], LikelihoodHead] = Gaussian,
+        posterior: Callable[[Shape], PosteriorHead] = DiagonalGaussianHead,
+        prior: Callable[[Shape], Prior] = StandardNormal,
+        free_bits: float = 0.0,
+        optimizer: Callable[[Iterable[Tensor]], Optimizer] = FusedAdam,
+        lr_scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+    ) -> None:
+        super().__init__(spec, latent_dim, encoder, decoder, likelihood, posterior, optimizer, lr_scheduler)
+        if free_bits < 0:
+            raise ConfigError(f"free_bits is {free_bits}: set --model.free_bits to 0 or more nats per dimension.")
+        self.prior_net = prior(self.latent_shape)
+        self.coefficients |= {"rate": 1.0, "free_bits": free_bits}
+
+    def prior(self, c: Tensor | None = None) -> Distribution:
+        """p(z), event (D,)."""
+        return self.prior_net(c)
+
+    def loss(self, batch: Batch, out: Output, coef: Coefficients) -> dict[str, Tensor]:
+        """Distortion and rate in nats, (B,); free bits change the rate's gradient, never its value."""
+        rate = self.rate(out)
+        if not isinstance(floor := coef["free_bits"], float) or floor > 0:
+            assert out.prior is not None and not isinstance(out.q, tuple)
+            floored = functional.free_bits(functional.kl_elements(out.q, out.prior), floor)
+            rate = floored + (rate - floored).detach()
+        return {"distortion": -out.p.log_prob(batch.x).mean(0), "rate": rate}

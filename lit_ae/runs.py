@@ -1,0 +1,108 @@
+"""The run folder: its layout, how a new one is made and an old one is opened. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lit_ae.errors import RunError, StorageError
+
+ENVIRONMENT = "LIT_AE_RUN"  # tells processes that a launcher starts which folder the first one made
+
+
+@dataclass(frozen=True)
+class Run:
+    """`runs/<name>/<version>/`: config.yaml, metrics.csv, checkpoints/, figures/."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The whole configuration, defaults included."""
+        return self.folder / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of best.ckpt and last.ckpt."""
+        return self.folder / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of pictures."""
+        return self.folder / "figures"
+
+    def checkpoint(self, *preferred: str) -> Path:
+        """The first of the preferred checkpoints (`best`, `last`) that exists.
+
+        Raises:
+            RunError: There is none.
+        """
+        for name in preferred:
+            if (path := self.checkpoints / f"{name}.ckpt").is_file():
+                return path
+        raise RunError(f"The run {self.folder} holds no checkpoint in {self.checkpoints}: train it, or name another run.")
+
+
+def versions(root: Path, name: str) -> list[Path]:
+    """Folders of all runs of a name, oldest first."""
+    found = [path for path in (root / name).glob("*") if path.is_dir() and path.name.isdigit()]
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run by its folder, or by a checkpoint inside it.
+
+    Raises:
+        RunError: There is no run.
+    """
+    path = Path(path)
+    folder = path.parent.parent if path.suffix == ".ckpt" else path
+    run = Run(folder)
+    if not run.config.is_file():
+        raise RunError(f"There is no run in {folder}: it has no config.yaml. Name a folder such as runs/vae/0.")
+    return run
+
+
+def latest(root: Path, name: str) -> Run:
+    """The newest run of a name that holds a checkpoint.
+
+    Raises:
+        RunError: There is none.
+    """
+    for folder in reversed(versions(root, name)):
+        run = Run(folder)
+        if run.config.is_file() and (run.checkpoints / "last.ckpt").is_file():
+            return run
+    raise RunError(f"There is no run to continue under {root / name}: leave --ckpt_path out to start one.")
+
+
+def new_run(root: Path, name: str) -> Run:
+    """Make the folder of a new run, numbered after the newest; two processes at once get two folders.
+
+    Processes that a launcher started get the folder that the first process made.
+
+    Raises:
+        StorageError: The folder cannot be made.
+    """
+    if "LOCAL_RANK" in os.environ and (made := os.environ.get(ENVIRONMENT)):
+        return Run(Path(made))
+    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID")
+    try:
+        if job and "WORLD_SIZE" in os.environ | {"WORLD_SIZE": os.environ.get("SLURM_NTASKS", "")}:
+            folder = root / name / f"job-{job}"
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            number = max((int(path.name) for path in versions(root, name)), default=-1) + 1
+            folder = root / name / str(number)
+            while True:
+                try:
+                    folder.mkdir(parents=True)
+                    break
+                except FileExistsError:
+                    number += 1
+                    folder = root / name / str(number)
+    except OSError as error:
+        raise StorageError(f"Cannot make a run folder in {root}: {error.strerror or error}. Set --runs.") from error
+    os.environ[ENVIRONMENT] = str(folder.resolve())
+    return Run(folder)
