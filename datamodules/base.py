@@ -225,6 +225,8 @@ class InMemory(DataModule, ABC):
             if samples.y is None:
                 raise ConfigError("--data.condition is label, but the data have no labels: leave it out.")
             samples = samples._replace(c=samples.y)
+        if samples.x.dtype not in (torch.uint8, torch.float32):
+            raise DataError(f"x has the type {samples.x.dtype}: {type(self).__name__}.load must give uint8 or float32.")
         for name, tensor in samples._asdict().items():
             if tensor is not None and len(tensor) != count(samples):
                 raise DataError(f"{count(samples):,} samples, but {len(tensor):,} entries in their {name}.")

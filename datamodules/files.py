@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from datamodules.base import DataModule, Split
+from datamodules.decoding import Decoder, Decoding, errors, stack
 from datamodules.samples import Samples, Source
 from datamodules.transforms import pair
 from lit_ae.batch import ConfigError, DataError, Shape
 
-__all__ = ["Decoded", "Decoder", "Files", "PictureFiles"]
+__all__ = ["Decoded", "Files", "PictureFiles"]
 
 
 class Files(NamedTuple):
@@ -33,37 +31,6 @@ class Files(NamedTuple):
 
     paths: list[Path]
     y: Tensor | None = None
-
-
-class Decoder(NamedTuple):
-    """How a file becomes a uint8 tensor (C, *size), the same for every file.
-
-    Args:
-        size: Height and width in pixels.
-        channels: 1 for grey, 3 for colour.
-        crop: Side in pixels of the centred square that is cut out first; None takes the largest part of size's shape.
-    """
-
-    size: tuple[int, int]
-    channels: int
-    crop: int | None
-
-    def __call__(self, path: Path) -> Tensor:
-        """Decode one file.
-
-        Raises:
-            OSError, ValueError, SyntaxError: The file is not a whole picture.
-        """
-        with Image.open(path) as opened:
-            picture = flatten(ImageOps.exif_transpose(opened), self.channels)
-        if self.crop is not None:
-            left, top = (picture.width - self.crop) // 2, (picture.height - self.crop) // 2
-            picture = picture.crop((left, top, left + self.crop, top + self.crop))
-        height, width = self.size
-        if picture.size != (width, height):
-            picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
-        pixels = torch.from_numpy(np.array(picture))
-        return pixels[None] if self.channels == 1 else pixels.permute(2, 0, 1).contiguous()
 
 
 class PictureFiles(DataModule, ABC):
@@ -132,27 +99,6 @@ class PictureFiles(DataModule, ABC):
         return Files(paths, None if files.y is None else files.y[whole])
 
 
-class Decoding(Dataset[Tensor | str]):
-    """Pictures by position; a file that does not decode yields a sentence, which passes between processes whole."""
-
-    def __init__(self, paths: list[Path], decoder: Decoder) -> None:
-        # one array: a list of a million paths would be copied page by page as forked workers count references
-        self.paths = np.array([os.fsencode(path) for path in paths])
-        self.decoder = decoder
-
-    def __getitem__(self, index: int) -> Tensor | str:
-        path = Path(os.fsdecode(self.paths[index]))
-        try:
-            return self.decoder(path)
-        except UnidentifiedImageError:
-            return f"{path} is not a picture"
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            return f"{path} does not decode ({error})"
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-
 class Decoded(Source):
     """Picture files as a source of batches.
 
@@ -211,28 +157,3 @@ class Decoded(Source):
                 raise DataError(f"{x}: mend or remove it, or leave such files out with --data.on_error skip.")
             y = None if self.files.y is None else self.files.y[index]
             yield Samples(x, y, y if self.label_as_condition else None)
-
-
-def stack(pictures: list[Tensor | str]) -> Tensor | str:
-    """One tensor (B, C, H, W), or the first error."""
-    whole = [picture for picture in pictures if isinstance(picture, Tensor)]
-    if len(whole) < len(pictures):
-        return next(picture for picture in pictures if isinstance(picture, str))
-    return torch.stack(whole)
-
-
-def errors(pictures: list[Tensor | str]) -> list[str]:
-    """What went wrong with each picture, "" where nothing did."""
-    return [picture if isinstance(picture, str) else "" for picture in pictures]
-
-
-def flatten(picture: Image.Image, channels: int) -> Image.Image:
-    """Any mode to 8-bit grey or RGB: 16-bit grey is scaled, transparency laid on white."""
-    if picture.mode == "F":
-        raise ValueError("its pixels are floating-point numbers, write 8 or 16 bits")
-    if picture.mode.startswith("I"):  # Pillow would clip 16 bits at 255
-        picture = Image.fromarray((np.asarray(picture, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8))
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture.convert("L" if channels == 1 else "RGB")

@@ -145,7 +145,7 @@ class BatchLoader:
         resume, self._resume = self._resume, {}
         start = resume["batch"] % len(self) if resume.get("epoch") == self.sampler.epoch else 0
         order = self.sampler.order().to(self.source.device)
-        generator = Generator(self.device)
+        generator = Generator(self.device) if self.random else Generator()
         shards = self.shards[start:]
         fetched = self.source.fetch(order[first:last] for first, last, _ in shards)
         for number, (samples, (_, _, weight)) in enumerate(zip(fetched, shards, strict=True), start):

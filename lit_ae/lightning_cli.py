@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import pkgutil
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import yaml
-from jsonargparse import Namespace
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-import datamodules
-import lit_ae.callbacks
-import lit_ae.models
 from datamodules.base import DataModule
 from lit_ae.arguments import TRAINER_COMMANDS, Request
-from lit_ae.errors import DataError
+from lit_ae.diagnose import diagnose
+from lit_ae.errors import ConfigError, DataError
 from lit_ae.models.base import Autoencoder
-from lit_ae.runs import Run, new_run
+from lit_ae.recording import Record, checkpoints
+from lit_ae.runs import new_run
+from lit_ae.storage import AtomicCheckpointIO, load_weights, model_config
 
-PLUGINS = "lit_ae.plugins"  # entry points: packages whose classes get short names
 KEPT = ("seed_everything", "runs", "name", "trainer", "model", "data")
-SHOWN = ("elbo", "distortion", "rate", "mse")
+STRICT: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}  # half a key is a misspelt key
 
 
 class LitCLI(LightningCLI):
@@ -42,7 +39,9 @@ class LitCLI(LightningCLI):
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        import_classes()
+        argv = request.argv
+        if request.checkpoint and not request.run:  # a lone checkpoint: its model is the first config, all others beat it
+            argv = [argv[0], "--config", str(model_config(request.checkpoint)), *argv[1:]]
         super().__init__(
             Autoencoder,
             pl.LightningDataModule,
@@ -51,8 +50,8 @@ class LitCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINER_COMMANDS}},
-            args=request.argv,
+            parser_kwargs={**STRICT, **{name: dict(STRICT) for name in TRAINER_COMMANDS}},
+            args=argv,
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -63,7 +62,15 @@ class LitCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; Lightning's own warns of `args` beside `sys.argv`, which here are the same."""
-        self.config = parser.parse_args(args)
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            keys = [action.dest for action in self._parser(args[0])._actions] if args[0] in TRAINER_COMMANDS else []
+            texts = {str(path): path.read_text(encoding="utf-8") for path in self.request.configs}
+            raise ConfigError(diagnose(str(error), keys, texts)) from error
+        if self.request.run:
+            stored = yaml.safe_load(self.request.run.config.read_text(encoding="utf-8"))
+            announce(stored, yaml.safe_load(self.dump(self.config.subcommand)))
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration alone: `arguments.resolve` put the run's own config first, flags come after."""
@@ -76,8 +83,15 @@ class LitCLI(LightningCLI):
             fill_spec(config, self.datamodule)
             del self.config_dump  # made while building the data: the checkpoint would keep the empty spec
         self.model = self.build("model")
+        if self.request.checkpoint and self.subcommand != "fit":
+            load_weights(self.model, self.request.checkpoint)
         self.folder = self.request.run or new_run(Path(config.runs), config.name or type(self.model).__name__.lower())
-        self.trainer = self.build_trainer(config.trainer)
+        try:
+            self.trainer = self.build_trainer(config.trainer)
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            if not self.request.run:
+                self.folder.discard()
+            raise ConfigError(f"trainer: {error}") from error
 
     def build(self, key: str, value: Any = None) -> Any:
         """Instantiate one part of the configuration: `data`, `model` or `trainer`."""
@@ -95,31 +109,31 @@ class LitCLI(LightningCLI):
             loggers.insert(0, CSVLogger(folder, name="", version=""))
         if settings["enable_checkpointing"] is not False and training:
             callbacks += checkpoints(self.folder, settings["limit_val_batches"] != 0)
+            settings["plugins"] = [*listed(settings["plugins"]), AtomicCheckpointIO()]
+        else:
+            settings["enable_checkpointing"] = False
         if training:
-            callbacks.append(Record(self.folder.config, self.dump(), self.config_dict()))
+            callbacks.append(Record(self.folder.config, self.dump(self.subcommand)))
         settings |= {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": self.folder.folder}
         return pl.Trainer(**settings)
 
-    def dump(self) -> str:
+    def dump(self, command: str) -> str:
         """The configuration in full, as config.yaml holds it: without what only one command takes."""
-        command = self.subcommand
         kept = {key: value for key, value in vars(self.config[command]).items() if key in KEPT}
         return self._parser(command).dump(Namespace(kept), skip_none=False, skip_validation=True)
 
-    def config_dict(self) -> dict[str, Any]:
-        """The configuration as plain values, for loggers."""
-        return yaml.safe_load(self.dump())
-
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        checkpoint = self.request.checkpoint
-        return {"model": self.model, "datamodule": self.datamodule, "ckpt_path": checkpoint and str(checkpoint)}
+        resumed = {"ckpt_path": self.request.checkpoint, "weights_only": True} if subcommand == "fit" else {}
+        return {"model": self.model, "datamodule": self.datamodule, **resumed}
 
-
-def checkpoints(run: Run, validates: bool) -> list[ModelCheckpoint]:
-    """Keep last.ckpt, also when training is cut off, and best.ckpt by validation loss; a continued run goes on with them."""
-    last = ModelCheckpoint(run.checkpoints, "last", save_on_exception=True, enable_version_counter=False)
-    best = ModelCheckpoint(run.checkpoints, "best", monitor="val/loss", enable_version_counter=False)
-    return [last, best] if validates else [last]
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run, and leave with the status of a process that was told to stop."""
+        try:
+            super()._run_subcommand(subcommand)
+        except SIGTERMException:
+            sys.exit(143)
+        except SystemExit:  # Lightning turns Ctrl-C into an exit, after the checkpoint
+            sys.exit(130 if self.trainer.state.status == TrainerStatus.INTERRUPTED else 1)
 
 
 def listed(value: Any) -> list[Any]:
@@ -140,6 +154,15 @@ def placed(value: Any, folder: str) -> Any:
     return value
 
 
+def announce(stored: Any, given: Any, key: str = "") -> None:
+    """Say which explicit settings beat what a run stored."""
+    if isinstance(stored, dict) and isinstance(given, dict):
+        for name in sorted({*stored, *given}):
+            announce(stored.get(name), given.get(name), f"{key}.{name}".lstrip("."))
+    elif stored != given:
+        rank_zero_info(f"{key} is {given}: given explicitly, it beats the run's {stored}.")
+
+
 def fill_spec(config: Namespace, data: DataModule) -> None:
     """Write what the model must know of its data into its configuration.
 
@@ -155,56 +178,3 @@ def fill_spec(config: Namespace, data: DataModule) -> None:
             f"The run was trained on samples of shape {tuple(stored['input_shape'])}, these data have "
             f"{spec.input_shape}: give it the data that it was trained on, or --data.transforms that lead there."
         )
-
-
-class Record(Callback):
-    """Writes config.yaml when training really starts, and tells the loggers.
-
-    Args:
-        path: The file.
-        text: Its content.
-        config: The same as plain values.
-    """
-
-    def __init__(self, path: Path, text: str, config: dict[str, Any]) -> None:
-        self.path, self.text, self.config = path, text, config
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Write, on the first process only."""
-        if trainer.is_global_zero and not trainer.fast_dev_run:
-            partial = self.path.with_suffix(".partial")
-            partial.write_text(self.text, encoding="utf-8")
-            partial.replace(self.path)
-            for logger in trainer.loggers:
-                if not isinstance(logger, CSVLogger):
-                    logger.log_hyperparams(self.config)
-
-
-def launch(request: Request) -> int:
-    """Run one of the trainer's commands and return its exit status."""
-    cli = LitCLI(request)
-    if cli.subcommand == "fit" and cli.trainer.is_global_zero:
-        report(cli)
-    return 0
-
-
-def report(cli: LitCLI) -> None:
-    """Say where the run is, how it ended, and which pictures it drew."""
-    values = cli.trainer.callback_metrics
-    shown = [f"{name} {values[f'val/{name}'].item():.2f}" for name in SHOWN if f"val/{name}" in values]
-    print(f"run      {cli.folder.folder}")
-    print(f"val      {', '.join(shown)} (nats per sample)")
-    for picture in sorted(cli.folder.figures.glob("*.png")):
-        print(f"picture  {picture}")
-
-
-
-def import_classes() -> None:
-    """Import every module that defines a class with a short name: ours, the plugins', the working directory's."""
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # last: a user's own folder `datamodules` must not shadow ours
-    for package in (lit_ae.models, lit_ae.callbacks, datamodules):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
-    for plugin in entry_points(group=PLUGINS):
-        plugin.load()

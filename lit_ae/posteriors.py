@@ -7,8 +7,11 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
+from torch.types import _size
 
 from lit_ae.batch import Shape
+from lit_ae.errors import ConfigError
+from lit_ae.functional import full_precision
 
 Posterior = Distribution  # with `mode`, reparameterised samples and explicit event dimensions
 
@@ -44,9 +47,13 @@ class Delta(Distribution):
         """Zero."""
         return torch.zeros_like(self.value)
 
-    def rsample(self, sample_shape: torch.Size | Shape = ()) -> Tensor:
+    def rsample(self, sample_shape: _size = ()) -> Tensor:
         """Repeat the point, (*sample_shape, *B, *D)."""
         return self.value.expand(*sample_shape, *self.value.shape)
+
+    def expand(self, batch_shape: _size, _instance: None = None) -> Delta:
+        """The same point with a larger batch."""
+        return Delta(self.value.expand(*batch_shape, *self.event_shape), len(self.event_shape))
 
 
 class DiagonalGaussian(Independent):
@@ -71,6 +78,16 @@ class DiagonalGaussian(Independent):
         """Standard deviation, (*B, *D)."""
         return self.base_dist.scale
 
+    @property
+    def stddev(self) -> Tensor:
+        """Standard deviation, (*B, *D)."""
+        return self.base_dist.scale
+
+    def expand(self, batch_shape: _size, _instance: None = None) -> DiagonalGaussian:
+        """The same Gaussian with a larger batch."""
+        shape = (*batch_shape, *self.event_shape)
+        return DiagonalGaussian(self.loc.expand(shape), self.scale.expand(shape), len(self.event_shape))
+
 
 class PosteriorHead(nn.Module, ABC):
     """Builds a posterior over latents of a given shape from what the encoder yields.
@@ -89,7 +106,7 @@ class PosteriorHead(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, raw: Tensor) -> Posterior:
-        """Build the posterior, batch (B,) and event D, from raw, (B, *raw_shape), in float32."""
+        """Build the posterior, batch (B,) and event D, from raw, (B, *raw_shape), in float32 or better."""
 
 
 class DeltaHead(PosteriorHead):
@@ -101,7 +118,7 @@ class DeltaHead(PosteriorHead):
 
     def forward(self, raw: Tensor) -> Delta:
         """Build the posterior."""
-        return Delta(raw.float(), len(self.shape))
+        return Delta(full_precision(raw), len(self.shape))
 
 
 class DiagonalGaussianHead(PosteriorHead):
@@ -109,11 +126,15 @@ class DiagonalGaussianHead(PosteriorHead):
 
     Args:
         shape: Shape of one latent, D.
-        max_log_variance: Bound on |log σ²|, which keeps exp finite in float32.
+        max_log_variance: Bound on |log σ²|, at most 60, which keeps exp finite in float32.
     """
 
     def __init__(self, shape: Shape, max_log_variance: float = 30.0) -> None:
         super().__init__(shape)
+        if not 0 < max_log_variance <= 60:
+            raise ConfigError(
+                f"max_log_variance is {max_log_variance}: set --model.posterior.max_log_variance above 0 and up to 60."
+            )
         self.max_log_variance = max_log_variance
 
     def raw_shape(self) -> Shape:
@@ -122,6 +143,6 @@ class DiagonalGaussianHead(PosteriorHead):
 
     def forward(self, raw: Tensor) -> DiagonalGaussian:
         """Build the posterior."""
-        loc, log_variance = raw.float().chunk(2, dim=-len(self.shape))
+        loc, log_variance = full_precision(raw).chunk(2, dim=-len(self.shape))
         scale = log_variance.clamp(-self.max_log_variance, self.max_log_variance).mul(0.5).exp()
         return DiagonalGaussian(loc, scale, len(self.shape))

@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent, Normal
+from torch.distributions.kl import register_kl
 
 from lit_ae.batch import Shape
-from lit_ae.posteriors import DiagonalGaussian
 
 
 class Prior(nn.Module, ABC):
@@ -28,6 +28,16 @@ class Prior(nn.Module, ABC):
         """Build the prior: batch () or (B,), event D."""
 
 
+class UnitNormal(Normal):
+    """Elements of N(0, 1): a type of its own, because its KL takes half of the operations that a general one takes."""
+
+
+@register_kl(Normal, UnitNormal)
+def _kl_normal_unit_normal(q: Normal, p: UnitNormal) -> Tensor:
+    """½ (μ² + σ² − 1) − log σ of each element (Kingma & Welling 2014, appendix B)."""
+    return 0.5 * (q.loc.square() + q.scale.square() - 1) - q.scale.log()
+
+
 class StandardNormal(Prior):
     """N(0, I) (Kingma & Welling 2014, section 3)."""
 
@@ -39,6 +49,7 @@ class StandardNormal(Prior):
         self.register_buffer("zero", torch.zeros(shape), persistent=False)
         self.register_buffer("one", torch.ones(shape), persistent=False)
 
-    def forward(self, c: Tensor | None = None) -> DiagonalGaussian:
+    def forward(self, c: Tensor | None = None) -> Independent:
         """Build the prior, batch ()."""
-        return DiagonalGaussian(self.zero, self.one, len(self.shape))
+        unit = UnitNormal(self.zero, self.one, validate_args=False)
+        return Independent(unit, len(self.shape), validate_args=False)

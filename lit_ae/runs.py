@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,11 @@ class Run:
     def figures(self) -> Path:
         """Folder of pictures."""
         return self.folder / "figures"
+
+    def discard(self) -> None:
+        """Remove the folder of a run that never began, if nothing was written into it."""
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def checkpoint(self, *preferred: str) -> Path:
         """The first of the preferred checkpoints (`best`, `last`) that exists.
@@ -87,22 +93,33 @@ def new_run(root: Path, name: str) -> Run:
     """
     if "LOCAL_RANK" in os.environ and (made := os.environ.get(ENVIRONMENT)):
         return Run(Path(made))
-    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID")
     try:
-        if job and "WORLD_SIZE" in os.environ | {"WORLD_SIZE": os.environ.get("SLURM_NTASKS", "")}:
-            folder = root / name / f"job-{job}"
-            folder.mkdir(parents=True, exist_ok=True)
-        else:
-            number = max((int(path.name) for path in versions(root, name)), default=-1) + 1
-            folder = root / name / str(number)
-            while True:
-                try:
-                    folder.mkdir(parents=True)
-                    break
-                except FileExistsError:
-                    number += 1
-                    folder = root / name / str(number)
+        folder = made_by_all(root / name) or made_by_one(root, name)
     except OSError as error:
-        raise StorageError(f"Cannot make a run folder in {root}: {error.strerror or error}. Set --runs.") from error
+        raise StorageError(f"Cannot make a run folder in {root} ({error.strerror}): set --runs.") from error
     os.environ[ENVIRONMENT] = str(folder.resolve())
     return Run(folder)
+
+
+def made_by_one(root: Path, name: str) -> Path:
+    """The next free number."""
+    number = max((int(path.name) for path in versions(root, name)), default=-1) + 1
+    while True:
+        try:
+            (root / name / str(number)).mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return root / name / str(number)
+
+
+def made_by_all(parent: Path) -> Path | None:
+    """The folder that every process of a job names alike where a cluster started them all, None elsewhere."""
+    get = os.environ.get
+    tasks = int(get("WORLD_SIZE") or get("SLURM_NTASKS") or 1)
+    job = [part for part in (get("SLURM_JOB_ID"), get("SLURM_STEP_ID"), get("TORCHELASTIC_RUN_ID")) if part]
+    if tasks < 2 or not job:
+        return None
+    folder = parent / "-".join(["job", *job])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -29,8 +29,10 @@ def plain(value: Any, name: str) -> Any:
         return {"class_path": f"{value.__module__}.{value.__qualname__}"}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name), name) for field in dataclasses.fields(value)}
-    if isinstance(value, partial) and isinstance(value.func, type) and not value.args:
-        return {**plain(value.func, name), "init_args": plain(value.keywords, name)}
+    if isinstance(value, partial):  # jsonargparse's own partials carry the class as their last argument
+        target = value.args[-1] if value.args else value.func
+        if isinstance(target, type):
+            return {**plain(target, name), "init_args": plain(value.keywords, name)}
     raise ConfigError(
         f"{name}={value!r} cannot be written into a checkpoint: pass a class that a module defines, "
         "or functools.partial(Class, key=value)."

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from lit_ae.batch import Shape
 from lit_ae.errors import ConfigError
 
 
@@ -47,10 +46,8 @@ def fold(net: Callable[..., Tensor], z: Tensor, c: Tensor | None = None, event_n
     """
     lead, event = z.shape[: z.ndim - event_ndim], z.shape[z.ndim - event_ndim :]
     flat = z.reshape(lead.numel(), *event)
-    if c is None:
-        out = net(flat)
-    else:
-        out = net(flat, c.expand(*lead[:-1], *c.shape).reshape(lead.numel(), *c.shape[1:]))
+    given = () if c is None else (c.expand(*lead[:-1], *c.shape).reshape(lead.numel(), *c.shape[1:]),)
+    out = net(flat, *given)
     return out.reshape(*lead, *out.shape[1:])
 
 

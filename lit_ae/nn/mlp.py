@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import prod
 
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from lit_ae.nn.base import Decoder, Encoder, check_sizes
 def mlp(widths: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
     """Stack affine layers of the given widths with the activation between them, none after the last."""
     layers: list[nn.Module] = []
-    for i, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (n_in, n_out) in enumerate(pairwise(widths)):
         layers += [activation()] * (i > 0) + [nn.Linear(n_in, n_out)]
     return nn.Sequential(*layers)
 

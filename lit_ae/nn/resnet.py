@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from lit_ae.batch import Shape
 from lit_ae.nn.base import Decoder, Encoder, check_sizes
-from lit_ae.nn.conv import check_picture, down, group_norm, pyramid, up
+from lit_ae.nn.conv import ChannelsLast, check_picture, down, group_norm, pyramid, up
 
 
 class ResBlock(nn.Module):
-    """Pre-activation residual block (He et al. 2016), with group normalisation: x + conv(act(norm(conv(act(norm(x)))))).
+    """Pre-activation residual block (He et al. 2016, fig. 4e), with group instead of batch normalisation.
 
-    The last convolution starts at zero, so that a network of any depth starts as shallow as its stages and trains
-    without a warm-up (Goyal et al. 2017).
+    Batches of one, training and evaluation are then the same. The last convolution starts at zero: a new network
+    is as shallow as its stages, whatever its depth, and trains without a warm-up (Goyal et al. 2017, section 5.1).
 
     Args:
         channels: Width.
@@ -25,17 +25,12 @@ class ResBlock(nn.Module):
 
     def __init__(self, channels: int, activation: Callable[[], nn.Module]) -> None:
         super().__init__()
-        last = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.branch = nn.Sequential(
-            group_norm(channels),
-            activation(),
-            nn.Conv2d(channels, channels, 3, padding=1),
-            group_norm(channels),
-            activation(),
-            last,
-        )
+        layers: list[nn.Module] = []
+        for _ in range(2):
+            layers += [group_norm(channels), activation(), nn.Conv2d(channels, channels, 3, padding=1)]
+        for parameter in layers[-1].parameters():
+            nn.init.zeros_(parameter)
+        self.branch = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x, (B, C, H, W), to the same shape."""
@@ -48,7 +43,7 @@ class ResNetEncoder(Encoder):
     Args:
         input_shape: Shape of one picture, (C, H, W).
         out_features: Number of raw posterior parameters.
-        channels: Width of each stage; the first is at full size, a side of one pixel stays.
+        channels: Width of each stage; the first is at full size, each later one halves it, down to one pixel.
         depth: Number of residual blocks in each stage.
         activation: Builds the activation.
 
@@ -68,7 +63,7 @@ class ResNetEncoder(Encoder):
         check_picture(self, input_shape, channels)
         check_sizes(self, input_shape=input_shape, out_features=out_features, channels=channels, depth=depth)
         sizes = pyramid(input_shape, len(channels) - 1)
-        layers: list[nn.Module] = [nn.Conv2d(input_shape[0], channels[0], 3, padding=1)]
+        layers = [ChannelsLast(), nn.Conv2d(input_shape[0], channels[0], 3, padding=1), ChannelsLast()]
         for i, width in enumerate(channels):
             layers += [down(channels[i - 1], width, sizes[i - 1], kernel=3)] * (i > 0)
             layers += [ResBlock(width, activation) for _ in range(depth)]
@@ -110,7 +105,7 @@ class ResNetDecoder(Decoder):
         sizes = pyramid(output_shape, len(channels) - 1)[::-1]
         self.start = (channels[0], *sizes[0])
         self.head = nn.Linear(in_features, prod(self.start))
-        layers: list[nn.Module] = []
+        layers: list[nn.Module] = [ChannelsLast()]
         for i, width in enumerate(channels):
             layers += [up(channels[i - 1], width, sizes[i], kernel=3, how="resize")] * (i > 0)
             layers += [ResBlock(width, activation) for _ in range(depth)]

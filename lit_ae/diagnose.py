@@ -1,0 +1,112 @@
+"""One short message for a command line or a config that does not parse, naming the nearest thing that would."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+
+from lightning.pytorch import Callback, LightningDataModule
+from lightning.pytorch.loggers import Logger
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from datamodules.transforms import Transform
+from lit_ae.likelihoods import LikelihoodHead
+from lit_ae.models.base import Autoencoder
+from lit_ae.nn import Decoder, Encoder
+from lit_ae.posteriors import PosteriorHead
+from lit_ae.priors import Prior
+
+BASES: dict[str, type] = {
+    "model": Autoencoder,
+    "data": LightningDataModule,
+    "encoder": Encoder,
+    "decoder": Decoder,
+    "likelihood": LikelihoodHead,
+    "posterior": PosteriorHead,
+    "prior": Prior,
+    "optimizer": Optimizer,
+    "lr_scheduler": LRScheduler,
+    "transforms": Transform,
+    "trainer.callbacks": Callback,
+    "trainer.logger": Logger,
+    "activation": nn.Module,
+}
+NOISE = re.compile(
+    r"Subtypes:|Errors:|Given value|Does not validate against|Expected a <class 'NoneType'>|Expected a path but"
+)
+
+
+def diagnose(message: str, keys: Iterable[str], files: Mapping[str, str]) -> str:
+    """Say what is wrong in at most ten lines.
+
+    Args:
+        message: What the parser says.
+        keys: Every key that the parser knows, dotted.
+        files: Name → text of the config files given; those that hold the mistake are named.
+    """
+    path = re.findall(r'Parser key "([\w.]+)"', message)
+    if wrong := re.search(r"Expected a dot import path string: (\S+)", message):
+        return unknown_class(wrong[1], path) + place(wrong[1], files)
+    if wrong := re.search(r"(?:Option|option|Key) '([\w.]+)' is not (?:accepted|expected)", message):
+        owner = re.findall(r"class_path[ =]'([\w.]+)'", message)
+        known, name = (parameters(owner[-1]), owner[-1]) if owner else (keys, "the config")
+        return unknown_key(wrong[1], known, name) + place(wrong[1], files)
+    if wrong := re.search(r"does not accept option '([\w.]+)'", message):
+        name = wrong[1].partition(".")[0]
+        return unknown_key(name, {key.partition(".")[0] for key in keys}, "the config") + place(name, files)
+    if wrong := re.search(r"[uU]nrecognized arguments: (.+)", message):
+        flags = [word.partition("=")[0] for word in wrong[1].split() if word.startswith("--")]
+        if not flags:
+            return f"Unexpected argument {wrong[1].split()[0]!r}: flags start with --."
+        return unknown_key(flags[0], {f"--{key}" for key in keys}, "the command line")
+    lines = [line.strip(" -") for line in message.splitlines() if line.strip(" -") and not NOISE.search(line)]
+    if "parsing config" in message:
+        return f"A config is not valid YAML{place('', files)}: {' '.join(lines)}"
+    kept = [line for line in lines if not re.match(r'Parser key "|Problem with given class_path', line)]
+    where = f"{'.'.join(path)}: " if path else ""
+    return (where + " ".join(kept or lines))[:600]
+
+
+def place(word: str, files: Mapping[str, str]) -> str:
+    """Which config files hold a word."""
+    return "".join(f" (in {name})" for name, text in files.items() if word in text)
+
+
+def unknown_class(name: str, path: list[str]) -> str:
+    """A class that nobody defines."""
+    base = next((BASES[key] for key in reversed(path) if key in BASES), None)
+    known = sorted({cls.__name__ for root in ([base] if base else BASES.values()) for cls in descendants(root)})
+    near = get_close_matches(name.rsplit(".", 1)[-1], known, n=1, cutoff=0.5)
+    where = ".".join(path) or "the config"
+    if near:
+        return f"{where}: there is no class {name!r}: did you mean {near[0]!r}?"
+    shown = f"choose from {', '.join(known)}" if len(known) <= 20 else "see lit_ae list"
+    return f"{where}: there is no class {name!r}: {shown}, or give the import path of your own (package.Class)."
+
+
+def unknown_key(name: str, known: Iterable[str], owner: str) -> str:
+    """A key that nobody reads."""
+    known = sorted(known)
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)[:300]}."
+    return f"{owner.rsplit('.', 1)[-1]} has no key {name!r}: {hint}"
+
+
+def descendants(base: type) -> Iterator[type]:
+    """Every imported, final subclass."""
+    for cls in base.__subclasses__():
+        if not inspect.isabstract(cls):
+            yield cls
+        yield from descendants(cls)
+
+
+def parameters(class_path: str) -> set[str]:
+    """Constructor arguments of a class, those of its bases included."""
+    short = class_path.rsplit(".", 1)[-1]
+    cls = next((cls for base in BASES.values() for cls in descendants(base) if cls.__name__ == short), object)
+    names = {name for base in cls.__mro__ for name in inspect.signature(base.__init__).parameters}
+    return names - {"self", "args", "kwargs"}

@@ -1,0 +1,229 @@
+"""Where metrics go: a table in the run folder, and Weights & Biases."""
+
+from __future__ import annotations
+
+import csv
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import wandb
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+
+from lit_ae.errors import StorageError
+
+if TYPE_CHECKING:
+    from wandb.sdk.wandb_run import Run
+
+Row = dict[str, Any]
+FIRST = ("step", "epoch")  # columns on the left; the others follow in alphabetical order
+
+
+class MetricsCSV(Logger):
+    """One row per logged step in `metrics.csv`, on disk as soon as it is logged.
+
+    A continued run goes on in the same table: rows after the step at which it goes on are dropped, so that the table
+    is the one that an uninterrupted run would have written. Values logged at one step share a row.
+
+    Args:
+        save_dir: Folder of the table.
+
+    Raises:
+        StorageError: The disk is full, or the folder cannot be written.
+    """
+
+    def __init__(self, save_dir: str | Path) -> None:
+        super().__init__()
+        self.path = Path(save_dir) / "metrics.csv"
+        self._columns: list[str] | None = None  # None until the first row is logged
+        self._row: Row = {}  # the last row, which later values of the same step join
+        self._end = 0  # where the last row begins in the file
+
+    @property
+    def name(self) -> str:
+        """Nothing: the table lies in the folder itself."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Nothing: the table lies in the folder itself."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """Folder of the table."""
+        return str(self.path.parent)
+
+    @property
+    def log_dir(self) -> str:
+        """Folder of the table."""
+        return self.save_dir
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the run folder holds config.yaml."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float | Tensor], step: int | None = None) -> None:
+        """Write one row, or add to the last one."""
+        number = step if step is not None else self._row.get("step", -1) + 1
+        row = {"step": number, **{name: tidy(value) for name, value in metrics.items()}}
+        try:
+            if self._columns is None:
+                self._open(number)
+            assert self._columns is not None
+            same = bool(self._row) and self._row["step"] == number
+            self._row = {**self._row, **row} if same else row
+            if new := self._row.keys() - set(self._columns):
+                self._rewrite({*self._columns, *new}, self._rows())
+            with self.path.open("r+", newline="", encoding="utf-8") as file:
+                self._end = file.seek(self._end) if same else file.seek(0, 2)
+                file.truncate()
+                csv.DictWriter(file, self._columns).writerow(self._row)
+        except OSError as error:
+            reason = error.strerror or error
+            raise StorageError(f"Cannot write {self.path} ({reason}): free space on the disk, or set --runs.") from error
+
+    def _open(self, step: int) -> None:
+        """Take over what an earlier part of the run wrote up to a step."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        rows = self._rows() if self.path.exists() else []
+        kept = [row for row in rows if (row.get("step") or "").isdigit() and int(row["step"]) <= step]
+        columns = {name for row in kept for name, value in row.items() if value}
+        if kept and int(kept[-1]["step"]) == step:
+            self._row = {**{name: value for name, value in kept[-1].items() if value}, "step": step}
+        self._rewrite({*FIRST, *columns}, kept)
+
+    def _rows(self) -> list[Row]:
+        with self.path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def _rewrite(self, columns: Iterable[str], rows: list[Row]) -> None:
+        rest = sorted(set(columns) - set(FIRST))
+        self._columns = [*FIRST, *rest]
+        partial = self.path.with_suffix(".partial")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._columns, extrasaction="ignore")
+            writer.writeheader()
+            for row in rows:
+                self._end = file.tell()
+                writer.writerow(row)
+        partial.replace(self.path)
+
+
+def tidy(value: Any) -> Any:
+    """A number as short as float32 allows."""
+    value = value.item() if isinstance(value, Tensor) else value
+    return f"{value:.9g}" if isinstance(value, float) else value
+
+
+class WandB(WandbLogger):
+    """Weights & Biases, which never ends or delays training.
+
+    Without an API key, or where the server does not answer, the run is kept in `<save_dir>/wandb` to be sent later with
+    `wandb sync`. A continued run goes on in the same W&B run. Nothing is ever asked on the terminal.
+
+    Args:
+        save_dir: Folder in which `wandb/` is made; "{run}" is the run folder.
+        project: Name of the project.
+        name: Name of the run; by default W&B invents one.
+        entity: User or team that owns the project; by default that of the API key.
+        group: Name that groups runs.
+        tags: Words to filter runs by.
+        offline: Never talk to the server.
+        log_model: Also send checkpoints: the best at the end, or all of them.
+        init_timeout: Seconds to wait for the server before training starts.
+        finish_timeout: Seconds to wait at the end for what is still to be sent.
+    """
+
+    def __init__(
+        self,
+        save_dir: str | Path = ".",
+        project: str = "lit_ae",
+        name: str | None = None,
+        entity: str | None = None,
+        group: str | None = None,
+        tags: list[str] | None = None,
+        offline: bool = False,
+        log_model: Literal["all"] | bool = False,
+        init_timeout: float = 15.0,
+        finish_timeout: float = 60.0,
+    ) -> None:
+        self.settings = {"init_timeout": init_timeout, "finish_timeout": finish_timeout, "silent": True}
+        mode: dict[str, Any] = {"mode": "offline"} if offline else {}
+        super().__init__(
+            name, save_dir, project=project, log_model=log_model, entity=entity, group=group, tags=tags, **mode
+        )
+        self._broken = False
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Run:
+        """The W&B run, started on first use."""
+        if self._experiment is None:
+            Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
+            # silent on both levels: W&B would ask for a key, and look the user up for ten seconds to greet them
+            wandb.setup(settings=wandb.Settings(silent=True))
+            self._wandb_init |= {"settings": wandb.Settings(**self.settings), "id": self._id or self._earlier()}
+            try:
+                run = super().experiment
+            except Exception as error:  # W&B's errors share no base class, and none of them may end training
+                self._say(f"W&B is out of reach ({first_line(error)})")
+                self._wandb_init["mode"] = "offline"
+                run = super().experiment
+            self._id = run.id
+            if run.offline:
+                print(f"wandb: kept in {Path(run.dir).parent}; send it with: wandb sync {Path(run.dir).parent}")
+            else:
+                print(f"wandb: {run.url}")
+        return self._experiment
+
+    def _earlier(self) -> str | None:
+        """Id of the newest W&B run in the folder: a continued run goes on there."""
+        folders = (Path(self._wandb_init["dir"]) / "wandb").glob("*run-*-*")
+        newest = max(folders, key=lambda path: path.name.split("-")[-2], default=None)
+        return newest and newest.name.split("-")[-1]
+
+    def _say(self, text: str) -> None:
+        print(f"lit_ae: {text}: training goes on.")
+
+    def _guarded(self, call: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        if self._broken:
+            return
+        try:
+            call(*args, **kwargs)
+        except Exception as error:  # see above
+            self._broken = True
+            self._say(f"W&B stopped working, and gets nothing more ({first_line(error)})")
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log numbers."""
+        self._guarded(super().log_metrics, metrics, step)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:  # type: ignore[override]
+        """Log the configuration."""
+        self._guarded(super().log_hyperparams, params)
+
+    @rank_zero_only
+    def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
+        """Log pictures: arrays or paths."""
+        self._guarded(super().log_image, key, images, step, **kwargs)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Send what is left and close the run; logging again would reopen it."""
+        if self._experiment is not None:
+            self._guarded(super().finalize, status)
+            self._guarded(self._experiment.finish, exit_code=int(status != "success"))
+            self._experiment = None
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, without W&B's advice."""
+    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__

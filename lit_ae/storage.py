@@ -1,0 +1,79 @@
+"""Checkpoints on disk: written beside and renamed, opened without running code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from lit_ae.errors import RunError, StorageError
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its final name, forces it to the disk, then renames it.
+
+    Lightning writes under the final name: a full disk would leave an empty file where the last good one was.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            StorageError: The disk is full or the folder cannot be written; the file that was there is untouched.
+        """
+        path = Path(path)
+        partial = path.with_name(f"{path.name}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(partial, "wb") as sink:
+                torch.save(checkpoint, sink)
+                sink.flush()
+                os.fsync(sink.fileno())
+            partial.replace(path)
+        except (OSError, RuntimeError) as error:
+            partial.unlink(missing_ok=True)
+            raise StorageError(f"Cannot write {path} ({error}): free space on the disk, or set --runs.") from error
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Open a checkpoint, tensors on the CPU.
+
+    Raises:
+        RunError: The file is no checkpoint, or is damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise RunError(f"{path} is no checkpoint, or is damaged ({type(error).__name__}): name another one.") from error
+
+
+def load_weights(model: LightningModule, path: Path) -> None:
+    """Give a model the weights of a checkpoint.
+
+    Raises:
+        RunError: The file is damaged, or of another model.
+    """
+    try:
+        model.load_state_dict(load(path)["state_dict"])
+    except (RuntimeError, KeyError) as error:
+        first = str(error).splitlines()[-1].strip()
+        raise RunError(f"{path} does not fit the model ({first}): leave out the --model flags that change it.") from error
+
+
+def model_config(path: Path) -> Path:
+    """Write the model's part of a configuration, as a lone checkpoint stores it, to a temporary file."""
+    hparams = dict(load(path).get("hyper_parameters", {}))
+    if "_class_path" not in hparams:
+        raise RunError(f"{path} does not say which model it holds: it was not written by lit_ae.")
+    class_path = hparams.pop("_class_path")
+    hparams.pop("_instantiator", None)
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False, encoding="utf-8") as file:
+        yaml.safe_dump({"model": {"class_path": class_path, "init_args": hparams}}, file)
+    return Path(file.name)

@@ -1,0 +1,227 @@
+"""What every variant keeps, whatever it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch.distributions import Distribution
+
+from datamodules import Digits
+from lit_ae import catalog
+from lit_ae.batch import Batch, key
+from lit_ae.likelihoods import Likelihood
+from lit_ae.models.base import Autoencoder, Generative, Variational
+from variants import SPEC, VARIANTS, build
+
+every_variant = pytest.mark.parametrize("name", VARIANTS)
+
+
+def batch_of(n: int, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(n, *SPEC.input_shape, generator=generator)  # type: ignore[misc]
+    return Batch(x, y=torch.arange(n) % 10)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+def trainer(folder: Path, **settings: object) -> Trainer:
+    defaults = dict(
+        default_root_dir=folder, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, max_epochs=1, limit_train_batches=3,
+        limit_val_batches=2, limit_test_batches=2, num_sanity_val_steps=0,
+    )  # fmt: skip
+    return Trainer(**{**defaults, **settings})
+
+
+def test_every_variant_has_a_row() -> None:
+    assert {entry.name for entry in catalog.variants()} == {cls.__name__ for cls, _ in VARIANTS.values()}
+
+
+@every_variant
+def test_shapes(name: str) -> None:
+    model, batch = build(name), batch_of(5)
+    out = model(batch, k=3)
+    assert isinstance(out.q, Distribution)
+    assert out.q.batch_shape == (5,)
+    assert out.z.shape == (3, 5, *out.q.event_shape)
+    assert isinstance(out.p, Likelihood)
+    assert (out.p.batch_shape, out.p.event_shape) == ((3, 5), SPEC.input_shape)
+    assert model.embed(batch.x).shape == (5, *out.q.event_shape)
+    assert model.reconstruct(batch.x).shape == batch.x.shape
+    assert model.decode(out.z[0]).batch_shape == (5,)
+
+
+@every_variant
+def test_terms_are_per_sample_in_float32_and_weighted_once(name: str) -> None:
+    model, batch = build(name), batch_of(5)
+    out = model(batch)
+    terms = model.loss(batch, out, model.coefficients)
+    assert all(term.shape in ((5,), ()) and term.dtype == torch.float32 for term in terms.values())
+    by_hand = sum(model.coefficients.get(term, 1.0) * value.mean() for term, value in terms.items())
+    torch.testing.assert_close(model.weigh(terms, model.coefficients), by_hand)
+    assert set(out.aux) == set()
+
+
+@every_variant
+def test_the_loss_of_a_sample_does_not_depend_on_the_size_of_the_batch(name: str) -> None:
+    if name == "VAE-free-bits":
+        pytest.skip("the floor of free bits holds for the batch mean")
+    model, batch = build(name), batch_of(6)
+    z = model(batch).z
+    torch.manual_seed(1)
+    out = model(batch)
+    terms = model.loss(batch, out, model.coefficients)
+    one = Batch(batch.x[:1])
+    alone = type(out)(q=model.encode(one.x), z=out.z[:, :1], p=model.decode(out.z[:, :1]), prior=out.prior)
+    for term, value in model.loss(one, alone, model.coefficients).items():
+        torch.testing.assert_close(value[0], terms[term][0], rtol=1e-5, atol=1e-4)
+    assert z.shape == out.z.shape
+
+
+@every_variant
+def test_every_parameter_gets_a_finite_gradient(name: str) -> None:
+    model, batch = build(name), batch_of(5)
+    model.weigh(model.loss(batch, model(batch), model.coefficients), model.coefficients).backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+
+
+@every_variant
+def test_a_batch_of_one_trains(name: str) -> None:
+    model, batch = build(name), batch_of(1)
+    loss = model.weigh(model.loss(batch, model(batch), model.coefficients), model.coefficients)
+    assert loss.isfinite()
+
+
+@every_variant
+def test_embed_and_reconstruct_never_sample(name: str) -> None:
+    model, x = build(name), batch_of(5).x
+    assert torch.equal(model.embed(x), model.embed(x))
+    assert torch.equal(model.reconstruct(x), model.reconstruct(x))
+    assert torch.equal(model.embed(x), model.encode(x).mode)
+
+
+@every_variant
+def test_output_detaches(name: str) -> None:
+    out = build(name)(batch_of(3)).detach()
+    assert not out.z.requires_grad
+    assert not out.q.mode.requires_grad
+    assert not out.p.mean.requires_grad
+
+
+@every_variant
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_trains_validates_tests_and_logs_the_same_names(name: str, precision: str, tmp_path: Path) -> None:
+    model = build(name)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    runner = trainer(tmp_path, precision=precision)
+    data = Digits(batch_size=32)
+    runner.fit(model, data)
+    logged = set(runner.callback_metrics)
+    wanted = {"train/loss", "train/distortion", "val/loss", "val/distortion", "val/mse"}
+    if isinstance(model, Variational):
+        wanted |= {"train/rate", "train/elbo", "val/rate", "val/elbo"}
+    assert wanted <= logged
+    assert all(value.isfinite() for value in runner.callback_metrics.values())
+    assert any(not torch.equal(before[key], value) for key, value in model.state_dict().items())
+    (result,) = runner.test(model, data, verbose=False)
+    assert {name.replace("val/", "test/") for name in wanted if name.startswith("val/")} <= set(result)
+    predictions = runner.predict(model, data)
+    assert predictions[0]["z"].shape[0] == len(predictions[0]["y"]) == 32
+
+
+@every_variant
+def test_elbo_is_minus_distortion_minus_rate(name: str, tmp_path: Path) -> None:
+    model = build(name)
+    if not isinstance(model, Variational):
+        pytest.skip("has no rate")
+    runner = trainer(tmp_path)
+    runner.fit(model, Digits(batch_size=32))
+    for stage in ("train", "val"):
+        value = {term: runner.callback_metrics[f"{stage}/{term}"] for term in ("elbo", "distortion", "rate")}
+        torch.testing.assert_close(value["elbo"], -value["distortion"] - value["rate"])
+
+
+@every_variant
+def test_evaluation_repeats_itself_and_leaves_training_alone(name: str, tmp_path: Path) -> None:
+    model, data = build(name), Digits(batch_size=32)
+    first = trainer(tmp_path).validate(model, data, verbose=False)
+    torch.manual_seed(99)
+    assert trainer(tmp_path).validate(model, data, verbose=False) == first
+
+
+@every_variant
+def test_same_seed_same_weights(name: str, tmp_path: Path) -> None:
+    weights = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        model = build(name)
+        trainer(tmp_path, max_epochs=2).fit(model, Digits(batch_size=32))
+        weights.append(model.state_dict())
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+@every_variant
+@pytest.mark.parametrize("loader", ["own class", "any class"])
+def test_a_model_built_in_python_reloads_without_pickle(name: str, loader: str, tmp_path: Path) -> None:
+    model = build(name)
+    runner = trainer(tmp_path, max_epochs=1)
+    runner.fit(model, Digits(batch_size=32))
+    runner.save_checkpoint(tmp_path / "model.ckpt")
+    cls = type(model) if loader == "own class" else LightningModule
+    again = cls.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
+    assert type(again) is type(model)
+    assert again.coefficients == model.coefficients
+    x = batch_of(4).x
+    assert torch.equal(again.embed(x), model.cpu().embed(x))
+
+
+@every_variant
+@pytest.mark.parametrize("cut", ["between epochs", "within an epoch"])
+def test_a_resumed_run_ends_with_the_same_weights(name: str, cut: str, tmp_path: Path) -> None:
+    whole = build(name)
+    state = {key: value.clone() for key, value in whole.state_dict().items()}
+    settings = {"limit_train_batches": 1.0, "limit_val_batches": 0}
+    trainer(tmp_path, max_epochs=2, **settings).fit(whole, Digits(batch_size=256))
+    steps = 5 if cut == "between epochs" else 4
+    first = build(name)
+    first.load_state_dict(state)
+    runner = trainer(tmp_path, max_epochs=2, max_steps=steps, **settings)
+    runner.fit(first, Digits(batch_size=256))
+    assert runner.global_step == steps
+    runner.save_checkpoint(tmp_path / "cut.ckpt")
+    second = build(name)
+    runner = trainer(tmp_path, max_epochs=2, **settings)
+    runner.fit(second, Digits(batch_size=256), ckpt_path=tmp_path / "cut.ckpt", weights_only=True)
+    for parameter_name, value in whole.state_dict().items():
+        assert torch.equal(second.state_dict()[parameter_name], value), parameter_name
+
+
+@every_variant
+def test_generative_models_sample(name: str) -> None:
+    model = build(name)
+    if not isinstance(model, Generative):
+        assert not hasattr(model, "sample")
+        return
+    assert model.sample(7).shape == (7, *SPEC.input_shape)
+    assert model.prior().event_shape == model(batch_of(2)).q.event_shape
+
+
+def test_keys_do_not_collide() -> None:
+    keys = {key(seed, epoch, batch, rank) for seed in range(3) for epoch in range(10) for batch in range(50) for rank in (0, 1)}
+    assert len(keys) == 3 * 10 * 50 * 2
+    assert all(0 <= value < 2**63 for value in keys)
+
+
+def test_capabilities_are_types() -> None:
+    assert not issubclass(VARIANTS["AE"][0], Generative)
+    assert issubclass(VARIANTS["VAE"][0], Variational)
+    assert issubclass(Variational, Generative)
+    assert issubclass(Generative, Autoencoder)
