@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import Logger
@@ -165,21 +164,21 @@ class WandB(WandbLogger):
     def experiment(self) -> Run:
         """The W&B run, started on first use."""
         if self._experiment is None:
+            import wandb  # takes a second, which runs without it should not pay
+
             Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
             # silent on both levels: W&B would ask for a key, and look the user up for ten seconds to greet them
             wandb.setup(settings=wandb.Settings(silent=True))
             self._wandb_init |= {"settings": wandb.Settings(**self.settings), "id": self._id or self._earlier()}
+            reason = ""
             try:
                 run = super().experiment
             except Exception as error:  # W&B's errors share no base class, and none of them may end training
-                self._say(f"W&B is out of reach ({first_line(error)})")
+                reason = f" is out of reach ({first_line(error)}), training goes on and"
                 self._wandb_init["mode"] = "offline"
                 run = super().experiment
             self._id = run.id
-            if run.offline:
-                print(f"wandb: kept in {Path(run.dir).parent}; send it with: wandb sync {Path(run.dir).parent}")
-            else:
-                print(f"wandb: {run.url}")
+            print(f"W&B{reason} keeps the run in {Path(run.dir).parent} for `wandb sync`" if run.offline else run.url)
         return self._experiment
 
     def _earlier(self) -> str | None:
@@ -188,9 +187,6 @@ class WandB(WandbLogger):
         newest = max(folders, key=lambda path: path.name.split("-")[-2], default=None)
         return newest and newest.name.split("-")[-1]
 
-    def _say(self, text: str) -> None:
-        print(f"lit_ae: {text}: training goes on.")
-
     def _guarded(self, call: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         if self._broken:
             return
@@ -198,7 +194,7 @@ class WandB(WandbLogger):
             call(*args, **kwargs)
         except Exception as error:  # see above
             self._broken = True
-            self._say(f"W&B stopped working, and gets nothing more ({first_line(error)})")
+            print(f"W&B stopped working ({first_line(error)}): training goes on and sends it nothing more")
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
 from torch.types import _size
@@ -144,5 +145,7 @@ class DiagonalGaussianHead(PosteriorHead):
     def forward(self, raw: Tensor) -> DiagonalGaussian:
         """Build the posterior."""
         loc, log_variance = full_precision(raw).chunk(2, dim=-len(self.shape))
-        scale = log_variance.clamp(-self.max_log_variance, self.max_log_variance).mul(0.5).exp()
+        # hardtanh is clamp with one kernel in its backward pass instead of five
+        log_variance = F.hardtanh(log_variance, -self.max_log_variance, self.max_log_variance)
+        scale = log_variance.mul(0.5).exp()
         return DiagonalGaussian(loc, scale, len(self.shape))

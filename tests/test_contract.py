@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.distributions import Distribution
 
 from datamodules import Digits
@@ -184,24 +185,19 @@ def test_a_model_built_in_python_reloads_without_pickle(name: str, loader: str, 
 
 
 @every_variant
-@pytest.mark.parametrize("cut", ["between epochs", "within an epoch"])
-def test_a_resumed_run_ends_with_the_same_weights(name: str, cut: str, tmp_path: Path) -> None:
-    whole = build(name)
-    state = {key: value.clone() for key, value in whole.state_dict().items()}
-    settings = {"limit_train_batches": 1.0, "limit_val_batches": 0}
-    trainer(tmp_path, max_epochs=2, **settings).fit(whole, Digits(batch_size=256))
-    steps = 5 if cut == "between epochs" else 4
-    first = build(name)
-    first.load_state_dict(state)
-    runner = trainer(tmp_path, max_epochs=2, max_steps=steps, **settings)
-    runner.fit(first, Digits(batch_size=256))
-    assert runner.global_step == steps
-    runner.save_checkpoint(tmp_path / "cut.ckpt")
-    second = build(name)
-    runner = trainer(tmp_path, max_epochs=2, **settings)
-    runner.fit(second, Digits(batch_size=256), ckpt_path=tmp_path / "cut.ckpt", weights_only=True)
+@pytest.mark.parametrize("steps", [3, 6, 8], ids=["within an epoch", "between epochs", "within the last epoch"])
+def test_a_resumed_run_ends_with_the_same_weights(name: str, steps: int, tmp_path: Path) -> None:
+    settings = {"max_epochs": 2, "limit_train_batches": 1.0, "limit_val_batches": 0, "enable_checkpointing": True}
+    keep = ModelCheckpoint(tmp_path, "at-{step}", every_n_train_steps=steps, save_top_k=-1)
+    whole, resumed = build(name), build(name)
+    runner = trainer(tmp_path, **settings, callbacks=[keep])
+    runner.fit(whole, Digits(batch_size=256))
+    assert runner.global_step == 12
+    runner = trainer(tmp_path, **settings, callbacks=[ModelCheckpoint(tmp_path, "again")])
+    runner.fit(resumed, Digits(batch_size=256), ckpt_path=tmp_path / f"at-step={steps}.ckpt", weights_only=True)
+    assert runner.global_step == 12
     for parameter_name, value in whole.state_dict().items():
-        assert torch.equal(second.state_dict()[parameter_name], value), parameter_name
+        assert torch.equal(resumed.state_dict()[parameter_name], value), parameter_name
 
 
 @every_variant

@@ -68,7 +68,9 @@ def test_ramps_rise_from_zero_to_one_through_a_half(shape) -> None:
 def test_cosine_and_sigmoid_match_their_closed_forms() -> None:
     assert ramp(1 / 3, "cosine") == pytest.approx(0.25)
     logistic = torch.sigmoid(torch.tensor([-6.0, 12 * (0.3 - 0.5), 6.0]))
-    assert ramp(0.3, "sigmoid") == pytest.approx(float((logistic[1] - logistic[0]) / (logistic[2] - logistic[0])), abs=1e-5)
+    assert ramp(0.3, "sigmoid") == pytest.approx(
+        float((logistic[1] - logistic[0]) / (logistic[2] - logistic[0])), abs=1e-5
+    )
 
 
 def test_cyclical_is_fu_et_al() -> None:

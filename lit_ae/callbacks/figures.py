@@ -47,7 +47,9 @@ def write(path: Path, content: bytes) -> None:
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"Cannot write the picture {path}: {error.strerror or error}. Free space, or set --runs.") from error
+        raise StorageError(
+            f"Cannot write the picture {path}: {error.strerror or error}. Free space, or set --runs."
+        ) from error
 
 
 def publish(trainer: Trainer, name: str, draw: Callable[[], Figure], history: bool = False) -> None:

@@ -41,7 +41,7 @@ class LatentVisualization(Collector):
         self,
         every_n_epochs: int = 5,
         max_samples: int = 2000,
-        ellipses: int = 40,
+        ellipses: int = 30,
         grid: int = 15,
         dims: int = 10,
         pairs: int = 6,
@@ -94,7 +94,9 @@ class LatentVisualization(Collector):
         show("traversals", lambda: traversals(moved, offsets.tolist(), dims.tolist(), span))
         pairs = len(first.x) // 2
         if pairs:
-            ends = model.embed(first.x[: 2 * pairs], *(None if part is None else part[: 2 * pairs] for part in first[2:4]))
+            ends = model.embed(
+                first.x[: 2 * pairs], *(None if part is None else part[: 2 * pairs] for part in first[2:4])
+            )
             start, stop = ends.flatten(1).float()[0::2], ends.flatten(1).float()[1::2]
             way = between(start, stop, self.steps, self.spherical)
             c = None if first.c is None else first.c[: 2 * pairs : 2].repeat_interleave(self.steps, 0)

@@ -26,7 +26,7 @@ def kl_bars(kl: Tensor | np.ndarray, threshold: float = 0.01) -> Figure:
     axes = figure.add_subplot()
     colours = [ACCENT if kl[i] >= threshold else "#BBBBBB" for i in order]
     bars = axes.bar(range(len(kl)), kl[order], color=colours, width=min(0.8, 0.15 * len(kl)))
-    axes.set_title(f"{active} of {len(kl)} latent dimensions carry {threshold:g} nats or more")
+    axes.set_title(f"{active} of {len(kl)} latent dimensions carry {threshold:g} nats or more, {kl.sum():.3g} in all")
     axes.set(xlabel="latent dimension, largest first", ylabel="mean KL(q‖p), nats", xlim=(-0.6, len(kl) - 0.4))
     if len(kl) <= MAX_TICKS:
         axes.set_xticks(range(len(kl)), [str(i + 1) for i in order])

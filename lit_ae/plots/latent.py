@@ -64,7 +64,7 @@ def latent_scatter(
     y: Tensor | np.ndarray | None = None,
     scale: Tensor | np.ndarray | None = None,
     names: Sequence[str] | None = None,
-    ellipses: int = 40,
+    ellipses: int = 30,
 ) -> Figure:
     """Scatter latents, coloured by label; ellipses show one standard deviation of some posteriors.
 
@@ -125,7 +125,7 @@ def spread(axes: Axes, points: np.ndarray, covariance: np.ndarray, colours: Sequ
 
 def histogram(axes: Axes, z: np.ndarray, y: np.ndarray | None, names: Sequence[str] | None) -> None:
     """Histograms of a single latent, one per class where there are classes."""
-    edges = np.histogram_bin_edges(z, bins=40)
+    edges = np.histogram_bin_edges(z, bins=int(np.clip(1.5 * np.sqrt(len(z)), 5, 40)))
     axes.set(xlabel="z₁", ylabel="samples")
     axes.set_title(f"Latent codes of {len(z):,} validation samples")
     if y is None or not is_classes(y):

@@ -20,15 +20,16 @@ def shown(x: Values, lead: int) -> np.ndarray:
     return x if is_picture(x.shape[lead:]) else x.reshape(*x.shape[:lead], -1)
 
 
-def signed(value: float) -> str:
-    """A short number with a real minus sign."""
-    return f"{round(value, 1):g}".replace("-", "−")
+def signed(value: float, decimals: int | None = None) -> str:
+    """A short number with a real minus sign, and none for zero."""
+    value = round(value, 1) + 0.0
+    return (f"{value:g}" if decimals is None else f"{value:.{decimals}f}").replace("-", "−")
 
 
 def ticks(values: Sequence[float]) -> list[str]:
     """Labels for about seven of the values, the ends and the middle among them."""
     kept = set(np.linspace(0, len(values) - 1, 7).round().astype(int).tolist())
-    return [signed(value) if i in kept else "" for i, value in enumerate(values)]
+    return [signed(value, 1) if i in kept else "" for i, value in enumerate(values)]
 
 
 @styled

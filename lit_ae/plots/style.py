@@ -36,6 +36,8 @@ STYLE: dict[str, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
+    "legend.handlelength": 1.0,
+    "legend.handletextpad": 0.5,
     "image.cmap": "gray",
     "image.interpolation": "nearest",
 }

@@ -45,7 +45,9 @@ def montage(
     rows, columns, _, height, width = x.shape
     gap = max(1, round(min(height, width) / 24))
     tops = np.arange(rows) * (height + gap)
-    lefts = np.arange(columns) * (width + gap) + 4 * gap * np.array([sum(at <= c for at in breaks) for c in range(columns)])
+    lefts = np.arange(columns) * (width + gap) + 4 * gap * np.array(
+        [sum(at <= c for at in breaks) for c in range(columns)]
+    )
     page = np.ones((tops[-1] + height, lefts[-1] + width, x.shape[2]))
     for r, top in enumerate(tops):
         for c, left in enumerate(lefts):
