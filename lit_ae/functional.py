@@ -88,13 +88,16 @@ def _level_rate(q: Distribution, prior: Distribution, z: Tensor) -> Tensor:
     try:
         nats = kl_divergence(q, prior)
     except NotImplementedError:
-        try:
-            nats = q.log_prob(z) - prior.log_prob(z)
-        except NotImplementedError:
-            raise ConfigError(
-                f"{type(q).__name__} has no density, hence no rate: choose --model.posterior DiagonalGaussianHead."
-            ) from None
+        nats = _log_density(q, z) - prior.log_prob(z)
     return nats.mean(0) if nats.ndim > 1 else nats
+
+
+def _log_density(q: Distribution, z: Tensor) -> Tensor:
+    try:
+        return q.log_prob(z)
+    except NotImplementedError:
+        name = type(q).__name__
+        raise ConfigError(f"{name} has no density, hence no rate: choose --model.posterior DiagonalGaussianHead.") from None
 
 
 def free_bits(kl: Tensor, nats: float | Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where metrics go: a table in the run folder, and Weights & Biases."""
+"""Where metrics go: a table in the run folder, TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import csv
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from lit_ae.errors import StorageError
-
-if TYPE_CHECKING:
-    from wandb.sdk.wandb_run import Run
+from lit_ae.errors import ConfigError, StorageError
 
 Row = dict[str, Any]
 FIRST = ("step", "epoch")  # columns on the left; the others follow in alphabetical order
@@ -85,7 +82,9 @@ class MetricsCSV(Logger):
                 csv.DictWriter(file, self._columns).writerow(self._row)
         except OSError as error:
             reason = error.strerror or error
-            raise StorageError(f"Cannot write {self.path} ({reason}): free space on the disk, or set --runs.") from error
+            raise StorageError(
+                f"Cannot write {self.path} ({reason}): free space on the disk, or set --runs."
+            ) from error
 
     def _open(self, step: int) -> None:
         """Take over what an earlier part of the run wrote up to a step."""
@@ -120,6 +119,23 @@ def tidy(value: Any) -> Any:
     return f"{value:.9g}" if isinstance(value, float) else value
 
 
+class TensorBoard(TensorBoardLogger):
+    """Event files in `<save_dir>/tensorboard`: look at them with `tensorboard --logdir runs`.
+
+    Args:
+        save_dir: Folder in which `tensorboard/` is made; "{run}" is the run folder.
+
+    Raises:
+        ConfigError: The package tensorboard is missing.
+    """
+
+    def __init__(self, save_dir: str | Path = ".") -> None:
+        try:
+            super().__init__(save_dir, name="tensorboard", version="", default_hp_metric=False)
+        except ModuleNotFoundError as error:
+            raise ConfigError('The logger TensorBoard needs a package: pip install "lit_ae[tensorboard]"') from error
+
+
 class WandB(WandbLogger):
     """Weights & Biases, which never ends or delays training.
 
@@ -152,7 +168,7 @@ class WandB(WandbLogger):
         init_timeout: float = 15.0,
         finish_timeout: float = 60.0,
     ) -> None:
-        self.settings = {"init_timeout": init_timeout, "finish_timeout": finish_timeout, "silent": True}
+        self._timeouts = init_timeout, finish_timeout
         mode: dict[str, Any] = {"mode": "offline"} if offline else {}
         super().__init__(
             name, save_dir, project=project, log_model=log_model, entity=entity, group=group, tags=tags, **mode
@@ -161,7 +177,7 @@ class WandB(WandbLogger):
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> Run:
+    def experiment(self) -> Any:  # a Run or a RunDisabled, whose stubs share no base
         """The W&B run, started on first use."""
         if self._experiment is None:
             import wandb  # takes a second, which runs without it should not pay
@@ -169,23 +185,35 @@ class WandB(WandbLogger):
             Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
             # silent on both levels: W&B would ask for a key, and look the user up for ten seconds to greet them
             wandb.setup(settings=wandb.Settings(silent=True))
-            self._wandb_init |= {"settings": wandb.Settings(**self.settings), "id": self._id or self._earlier()}
-            reason = ""
+            init, finish = self._timeouts
+            settings = wandb.Settings(silent=True, init_timeout=init, finish_timeout=finish)
+            self._wandb_init |= {"settings": settings, "id": self._id or self._earlier()}
             try:
-                run = super().experiment
+                run, reason = super().experiment, ""
             except Exception as error:  # W&B's errors share no base class, and none of them may end training
                 reason = f" is out of reach ({first_line(error)}), training goes on and"
-                self._wandb_init["mode"] = "offline"
-                run = super().experiment
+                run = self._without_server()
             self._id = run.id
-            print(f"W&B{reason} keeps the run in {Path(run.dir).parent} for `wandb sync`" if run.offline else run.url)
+            if not run.disabled:
+                kept = f"W&B{reason} keeps the run in {Path(run.dir).parent} for `wandb sync`"
+                print(kept if run.offline else f"W&B {run.url}")
         return self._experiment
+
+    def _without_server(self) -> Any:
+        """Keep the run on disk; where even that fails, nowhere."""
+        try:
+            self._wandb_init["mode"] = "offline"
+            return super().experiment
+        except Exception as error:  # see above
+            print(f"W&B does not start ({first_line(error)}): training goes on without it")
+            self._wandb_init["mode"] = "disabled"
+            return super().experiment
 
     def _earlier(self) -> str | None:
         """Id of the newest W&B run in the folder: a continued run goes on there."""
         folders = (Path(self._wandb_init["dir"]) / "wandb").glob("*run-*-*")
-        newest = max(folders, key=lambda path: path.name.split("-")[-2], default=None)
-        return newest and newest.name.split("-")[-1]
+        names = sorted((path.name.split("-")[-2:] for path in folders), reverse=True)
+        return names[0][1] if names else None
 
     def _guarded(self, call: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         if self._broken:
@@ -202,7 +230,7 @@ class WandB(WandbLogger):
         self._guarded(super().log_metrics, metrics, step)
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:  # type: ignore[override]
+    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
         """Log the configuration."""
         self._guarded(super().log_hyperparams, params)
 

@@ -84,8 +84,10 @@ def test_lambda_rises_while_the_constraint_is_violated_and_falls_after(tmp_path)
     rising, falling = Watch(), Watch()
     trainer(tmp_path, GECO(-1e6), rising, epochs=2).fit(model(), Toy())
     trainer(tmp_path, GECO(1e6), falling, epochs=2).fit(model(), Toy())
-    assert rising.lambdas == sorted(rising.lambdas) and rising.lambdas[-1] > 1
-    assert falling.lambdas == sorted(falling.lambdas, reverse=True) and falling.lambdas[-1] < 1
+    assert 1 < rising.lambdas[0] < rising.lambdas[-1]
+    assert rising.lambdas == sorted(rising.lambdas)
+    assert 1 > falling.lambdas[0] > falling.lambdas[-1]
+    assert falling.lambdas == sorted(falling.lambdas, reverse=True)
 
 
 def test_a_resumed_run_continues_exactly(tmp_path) -> None:

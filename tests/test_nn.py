@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 
 import pytest
 import torch
@@ -221,6 +220,8 @@ def test_fold_keeps_events_of_several_dimensions() -> None:
         (lambda: ConvEncoder((1, 8, 8), 2, channels=(8, 0)), r"channels=\(8, 0\)"),
         (lambda: ConvDecoder(2, (1, 8, 8), kernel=0), "kernel=0"),
         (lambda: ConvEncoder((1, 8, 8), 0), "out_features=0"),
+        (lambda: ConvEncoder((1, 8, 8), 2, norm="layer"), "norm='layer': use none, group, batch"),
+        (lambda: ConvDecoder(2, (1, 8, 8), upsample="bilinear"), "upsample='bilinear': use transposed, resize"),
         (lambda: ResNetEncoder((1, 8, 8), 2, depth=0), "depth=0"),
         (lambda: ResNetDecoder(0, (1, 8, 8)), "in_features=0"),
     ],
@@ -290,6 +291,6 @@ def test_parameters_are_counted_by_hand() -> None:
     encoder = MLPEncoder((1, 28, 28), 32, hidden=(512,))
     assert sum(p.numel() for p in encoder.parameters()) == (784 + 1) * 512 + (512 + 1) * 32
     conv = ConvEncoder((3, 37, 53), 10, channels=(8, 16))
-    expected = (3 * 16 + 1) * 8 + (8 * 16 + 1) * 16 + (16 * 10 * 14 + 1) * 10
+    smallest = 10 * 14  # ⌈⌈37/2⌉/2⌉ × ⌈⌈53/2⌉/2⌉
+    expected = (3 * 16 + 1) * 8 + (8 * 16 + 1) * 16 + (16 * smallest + 1) * 10
     assert sum(p.numel() for p in conv.parameters()) == expected
-    assert prod((10, 14)) == 140  # ⌈⌈37/2⌉/2⌉ × ⌈⌈53/2⌉/2⌉

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -60,9 +61,9 @@ def model(kind=VAE, **kwargs):
 @pytest.mark.parametrize("shape", ["linear", "cosine", "sigmoid"])
 def test_ramps_rise_from_zero_to_one_through_a_half(shape) -> None:
     values = [ramp(i / 50, shape) for i in range(51)]
-    assert values[0] == pytest.approx(0) and values[-1] == pytest.approx(1) and values[25] == pytest.approx(0.5)
-    assert all(a < b for a, b in zip(values[:-1], values[1:], strict=True))
-    assert ramp(-1, shape) == pytest.approx(0) and ramp(2, shape) == pytest.approx(1)
+    assert (values[0], values[25], values[-1]) == pytest.approx((0, 0.5, 1))
+    assert all(a < b for a, b in pairwise(values))
+    assert (ramp(-1, shape), ramp(2, shape)) == pytest.approx((0, 1))
 
 
 def test_cosine_and_sigmoid_match_their_closed_forms() -> None:
@@ -156,7 +157,7 @@ def test_arguments_out_of_range_are_refused(arguments) -> None:
         KLAnnealing(**arguments)
 
 
-def test_free_bits_set_the_target_and_only_change_the_gradient(tmp_path) -> None:
+def test_free_bits_set_the_models_coefficient(tmp_path) -> None:
     net = model()
     trainer(tmp_path, FreeBits(0.25), epochs=0).fit(net, Toy())
     assert net.coefficients["free_bits"] == 0.25

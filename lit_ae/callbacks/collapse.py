@@ -21,8 +21,8 @@ class CollapseMonitor(Collector):
     """Log what the latents carry, draw it, and warn in words when the posterior collapses to the prior.
 
     Logs `val/active_units` (latents whose mean varies with x, Burda et al. 2016), `val/mutual_information` between x
-    and z in nats, of which N samples show at most log N (Hoffman & Johnson 2016), `val/kl_max` and `val/kl_min` (nats of the most and least used latent), and
-    draws the rate of each latent to `latent_kl.png`.
+    and z in nats, of which N samples show at most log N (Hoffman & Johnson 2016), `val/kl_max` and `val/kl_min` (nats
+    of the most and the least used latent), and draws the rate of each latent to `latent_kl.png`.
 
     Args:
         threshold: Nats below which a latent counts as collapsed.

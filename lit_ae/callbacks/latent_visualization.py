@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
+from torch.distributions import Independent, Normal
 
 from lit_ae.batch import Batch
 from lit_ae.callbacks.collector import Collector, Rows
@@ -108,8 +109,8 @@ class LatentVisualization(Collector):
         plane = Plane.fit(z.flatten(1))
         u = torch.linspace(0.02, 0.98, self.grid, dtype=torch.float64)
         prior = model.prior(None if c is None else c[:1]) if isinstance(model, Generative) else None
-        if isinstance(prior, DiagonalGaussian) and z[0].numel() <= 2:
-            loc, scale = (value.reshape(-1, 1).double().cpu() for value in (prior.loc, prior.scale))
+        if isinstance(prior, Independent) and isinstance(prior.base_dist, Normal) and z[0].numel() <= 2:
+            loc, scale = (value.reshape(-1, 1).double().cpu() for value in (prior.mean, prior.stddev))
             ticks = (loc + scale * torch.special.ndtri(u)).numpy()
         else:
             low, high = np.percentile(plane.project(z.flatten(1)), [1, 99], axis=0)
@@ -126,7 +127,7 @@ def decode(model: Autoencoder, like: Tensor, codes: Tensor, c: Tensor | None) ->
 
 
 def walks(z: Tensor, scale: Tensor | None, most: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Codes (R, C, D) that move one latent by ±3 standard deviations about the mean code, the offsets (C,), the latents (R,).
+    """Codes (R, C, D) that move one latent about the mean code by offsets (C,), ±3 deviations, and which latents (R,).
 
     The deviation is that of the aggregated posterior: the spread of the codes plus the mean spread about them.
     """

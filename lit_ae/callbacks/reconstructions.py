@@ -16,7 +16,8 @@ from lit_ae.plots.tiles import limits
 class Reconstructions(Collector):
     """Draw validation samples over their reconstructions, and samples of the prior where the model has one.
 
-    `reconstructions.png` decodes the posterior's mode, never a sample of it; `samples.png` shows E[x|z], z from the prior.
+    `reconstructions.png` decodes the posterior's mode, never a sample of it; `samples.png` shows E[x|z] with z from the
+    prior.
 
     Args:
         n: Number of validation samples.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lit_ae.batch import Shape
 from lit_ae.nn.base import Decoder, Encoder, check_sizes
-from lit_ae.nn.conv import ChannelsLast, check_picture, down, group_norm, pyramid, up
+from lit_ae.nn.blocks import ChannelsLast, check_picture, down, group_norm, pyramid, up
 
 
 class ResBlock(nn.Module):

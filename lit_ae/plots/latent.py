@@ -91,7 +91,7 @@ def latent_scatter(
     size = float(np.clip(14_000 / max(len(z), 1), 8, 40))
     if y is None:
         colours = [ACCENT] * len(z)
-        axes.scatter(*points.T, s=size, color=ACCENT, alpha=0.6, linewidths=0)
+        axes.scatter(points[:, 0], points[:, 1], s=size, color=ACCENT, alpha=0.6, linewidths=0)
     elif is_classes(y):
         classes = np.unique(y)
         shades = {value: colour(i, len(classes)) for i, value in enumerate(classes)}
@@ -99,10 +99,18 @@ def latent_scatter(
         for i, value in enumerate(classes):
             own = points[y == value]
             marker = MARKERS[i % len(MARKERS)] if len(classes) <= len(PALETTE) else "o"
-            axes.scatter(*own.T, s=size, color=shades[value], marker=marker, label=label(value, names), linewidths=0)
+            axes.scatter(
+                own[:, 0],
+                own[:, 1],
+                s=size,
+                color=shades[value],
+                marker=marker,
+                label=label(value, names),
+                linewidths=0,
+            )
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", title="label", markerscale=1.6)
     else:
-        dots = axes.scatter(*points.T, s=size, c=y, cmap="viridis", linewidths=0)
+        dots = axes.scatter(points[:, 0], points[:, 1], s=size, c=y, cmap="viridis", linewidths=0)
         figure.colorbar(dots, ax=axes, label="label", shrink=0.7)
         colours = list(dots.to_rgba(y))
     if scale is not None and ellipses:
@@ -125,7 +133,7 @@ def spread(axes: Axes, points: np.ndarray, covariance: np.ndarray, colours: Sequ
 
 def histogram(axes: Axes, z: np.ndarray, y: np.ndarray | None, names: Sequence[str] | None) -> None:
     """Histograms of a single latent, one per class where there are classes."""
-    edges = np.histogram_bin_edges(z, bins=int(np.clip(1.5 * np.sqrt(len(z)), 5, 40)))
+    edges = np.histogram_bin_edges(z, bins=int(np.clip(1.5 * np.sqrt(len(z)), 5, 40))).tolist()
     axes.set(xlabel="z₁", ylabel="samples")
     axes.set_title(f"Latent codes of {len(z):,} validation samples")
     if y is None or not is_classes(y):

@@ -23,7 +23,7 @@ def shown(x: Values, lead: int) -> np.ndarray:
 def signed(value: float, decimals: int | None = None) -> str:
     """A short number with a real minus sign, and none for zero."""
     value = round(value, 1) + 0.0
-    return (f"{value:g}" if decimals is None else f"{value:.{decimals}f}").replace("-", "−")
+    return (f"{value:g}" if decimals is None else f"{value:.{decimals}f}").replace("-", "\N{MINUS SIGN}")
 
 
 def ticks(values: Sequence[float]) -> list[str]:

@@ -20,7 +20,7 @@ ACCENT = "#0072B2"
 # Okabe & Ito (2008), without black and with the pale yellow darkened; then Tol's muted wine, sand and olive
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#C9B400", "#882255", "#666666", "#44AA99"]
 MARKERS = "os^Dv"
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # matplotlib types its own keys, version by version
     "figure.constrained_layout.use": True,
     "font.family": "DejaVu Sans",
     "font.size": 12.0,

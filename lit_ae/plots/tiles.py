@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lit_ae.plots.style import ACCENT, WIDTH, bare, canvas
 
@@ -107,9 +108,10 @@ def curves(x: np.ndarray, title: str, rows: Sequence[str], values: Sequence[floa
     figure = canvas(WIDTH, min(1.0 + 1.1 * len(x), 12.0))
     panels = [axes for line in figure.subplots(len(x), 1, sharex=True, sharey=True, squeeze=False) for axes in line]
     scale = ScalarMappable(Normalize(min(values), max(values)), "viridis")
+    colours = scale.to_rgba(np.asarray(values, dtype=float))
     for axes, vectors, row in zip(panels, x, rows, strict=True):
-        for vector, value in zip(vectors, values, strict=True):
-            curve(axes, vector, color=scale.to_rgba(value))
+        for vector, colour in zip(vectors, colours, strict=True):
+            curve(axes, vector, color=colour)
         axes.set_ylabel(row, rotation=0, ha="right", va="center")
     panels[-1].set_xlabel("element of x")
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
@@ -120,7 +122,7 @@ def curves(x: np.ndarray, title: str, rows: Sequence[str], values: Sequence[floa
 def curve(axes: Axes, vector: np.ndarray, **style: object) -> None:
     """Draw one vector; few elements get dots, since they rarely have an order."""
     axes.plot(np.arange(1, len(vector) + 1), vector, marker="o" if len(vector) <= 32 else None, markersize=4, **style)  # type: ignore[arg-type]
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
 def panels(pairs: Sequence[tuple[np.ndarray, np.ndarray]], title: str, names: tuple[str, str]) -> Figure:
