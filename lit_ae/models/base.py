@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lit_ae import functional
 from lit_ae.batch import Batch, DataError, DataSpec, key
-from lit_ae.errors import ConfigError
+from lit_ae.errors import ConfigError, NonFiniteError
 from lit_ae.likelihoods import Likelihood
 from lit_ae.models.arguments import plain
 from lit_ae.models.means import Means
@@ -211,6 +211,11 @@ class Autoencoder(LightningModule, ABC):
     def _report(self, stage: str, on_step: bool = False) -> None:
         means = self._means[stage].compute(lambda total: self.trainer.strategy.reduce(total, reduce_op="sum"))
         self._means[stage].reset()
+        if "loss" in means and not means["loss"].isfinite():
+            raise NonFiniteError(
+                f"{stage}/loss is {means['loss'].item()} at step {self.trainer.global_step}: lower the learning rate, clip "
+                "gradients (--trainer.gradient_clip_val 1), or look at the data."
+            )
         values = {f"{stage}/{name}": value for name, value in means.items()}
         # every rank holds the same values already; sync_dist tells Lightning so, at the price of one more mean
         self.log_dict(values, on_step=on_step, on_epoch=not on_step, sync_dist=not on_step)
@@ -221,7 +226,7 @@ class Autoencoder(LightningModule, ABC):
         if self.make_lr_scheduler is None:
             return optimizer
         scheduler = {"scheduler": self.make_lr_scheduler(optimizer), "monitor": "val/loss"}
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[typeddict-item,return-value]
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[return-value]
 
 
 class Generative(Autoencoder, ABC):

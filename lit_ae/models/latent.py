@@ -115,7 +115,8 @@ class VectorVariational(VectorLatent, Variational, ABC):
         """Distortion and rate in nats, (B,); free bits change the rate's gradient, never its value."""
         rate = self.rate(out)
         if not isinstance(floor := coef["free_bits"], float) or floor > 0:
-            assert out.prior is not None and not isinstance(out.q, tuple)
+            assert isinstance(out.q, Distribution)
+            assert isinstance(out.prior, Distribution)
             floored = functional.free_bits(functional.kl_elements(out.q, out.prior), floor)
             rate = floored + (rate - floored).detach()
         return {"distortion": -out.p.log_prob(batch.x).mean(0), "rate": rate}
