@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -24,6 +26,7 @@ class Request:
         argv: Arguments for the parser: files found, the config of an opened run first.
         run: The run that is opened, None where a new one is made.
         checkpoint: Checkpoint to load, None to start from scratch.
+        configs: Config files that the parser reads.
     """
 
     argv: list[str]
@@ -40,6 +43,8 @@ def resolve(argv: list[str]) -> Request:
         RunError: A run or a checkpoint that is not there.
     """
     command, *rest = argv
+    if command == "--print_shtab":
+        return Request(["--print_completion", f"shtab-{(rest or ['bash'])[0]}"])
     if command.startswith("-"):
         return Request(argv)
     if command not in TRAINER_COMMANDS:
@@ -49,6 +54,8 @@ def resolve(argv: list[str]) -> Request:
         return Request(argv)
     named = take_positional(rest) if command != "fit" else None
     configs = [shipped.find(name) for name in take(rest, "--config", "-c")]
+    for path in configs:
+        read(path)
     wanted = [*([named] if named else []), *take(rest, "--ckpt_path")]
     run, checkpoint = None, None
     if wanted:
@@ -56,6 +63,10 @@ def resolve(argv: list[str]) -> Request:
     elif command != "fit":
         raise ConfigError(f"Which run? Name its folder: lit_ae {command} runs/vae/0")
     if run is not None:
+        try:
+            read(run.config)
+        except ConfigError as error:
+            raise RunError(f"{error} The run cannot be opened: mend that file, or name another run.") from error
         configs.insert(0, run.config)
     elif not configs and not peek(rest, "--model"):
         configs = [shipped.find(DEFAULT_CONFIG)]
@@ -67,7 +78,7 @@ def find_checkpoint(wanted: str, command: str, rest: list[str], configs: list[Pa
     """The run and the checkpoint that a folder, a file or `last` stands for."""
     prefer = ("last", "best") if command == "fit" else ("best", "last")
     if wanted == "last":
-        run = latest(Path(([*peek(rest, "--runs")] or ["runs"])[-1]), run_name(rest, configs))
+        run = latest(Path(setting(rest, configs, "runs") or "runs"), run_name(rest, configs))
         return run, run.checkpoint(*prefer)
     path = Path(wanted)
     if path.suffix == ".ckpt" and not path.is_file():
@@ -80,11 +91,37 @@ def find_checkpoint(wanted: str, command: str, rest: list[str], configs: list[Pa
 
 def run_name(rest: list[str], configs: list[Path]) -> str:
     """The name of the run that these arguments would make."""
-    given = peek(rest, "--name")
-    for path in reversed(configs or [shipped.find(DEFAULT_CONFIG)]):
-        given = given or [name for name in [(yaml.safe_load(path.read_text()) or {}).get("name")] if name]
-    models = [name.rsplit(".", 1)[-1].lower() for name in peek(rest, "--model")]
-    return [*(given or models or [DEFAULT_CONFIG])][-1]
+    if name := setting(rest, configs, "name"):
+        return name
+    models = [document["model"] for document in map(read, configs) if isinstance(document.get("model"), dict)]
+    paths = [*(model["class_path"] for model in models if "class_path" in model), *peek(rest, "--model")]
+    return paths[-1].rsplit(".", 1)[-1].lower() if paths else DEFAULT_CONFIG
+
+
+def setting(rest: list[str], configs: Iterable[Path], key: str) -> str | None:
+    """Value of a top-level key: the last flag's, else the last config's that has it."""
+    values = [read(path).get(key) for path in configs] + peek(rest, f"--{key}")
+    return ([str(value) for value in values if value] or [None])[-1]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A config file.
+
+    Raises:
+        ConfigError: It is not YAML, or holds no keys.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"{path} is not valid YAML{where}: {error.problem}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not a text file with YAML in it: name a config such as vae.yaml.") from error
+    if not isinstance(document, dict):
+        found = "is empty" if document is None else "holds no keys"
+        raise ConfigError(f"{path} {found}: a config has keys such as model, data and trainer.")
+    return document
 
 
 def peek(rest: list[str], *flags: str) -> list[str]:
@@ -102,10 +139,9 @@ def take(rest: list[str], *flags: str) -> list[str]:
         elif equals:
             values.append(value)
         else:
-            value = next(items, "")
-            if not value or value.startswith("--"):
-                raise ConfigError(f"{flag} needs a value.")
-            values.append(value)
+            values.append(next(items, ""))
+        if flag in flags and (not values[-1] or values[-1].startswith("--")):
+            raise ConfigError(f"{flag} needs a value.")
     rest[:] = kept
     return values
 

@@ -9,7 +9,8 @@ import traceback
 from lit_ae import __version__
 from lit_ae.errors import LitAEError, StorageError
 
-STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DENIED = (errno.EACCES, errno.EROFS, errno.EPERM)
 COMMANDS = {
     "fit": "train a variant; without arguments, a VAE on scikit-learn's digits",
     "validate": "evaluate a run on its validation data: lit_ae validate runs/vae/0",
@@ -71,9 +72,10 @@ def main(argv: list[str] | None = None) -> int:
 def mistake(error: BaseException | None) -> LitAEError | None:
     """The user's mistake behind an error; the parser wraps what constructors raise."""
     while error is not None and not isinstance(error, LitAEError):
-        if isinstance(error, OSError) and error.errno in STORAGE:
-            return StorageError(f"{error.strerror}: {error.filename or 'the run folder'}. Free space, or set --runs.")
-        error = error.__cause__ or error.__context__
+        if isinstance(error, OSError) and error.errno in (*FULL, *DENIED):
+            mend = "free space on the disk" if error.errno in FULL else "change its permissions"
+            return StorageError(f"{error.strerror}: {error.filename or 'the run folder'}: {mend}, or set --runs.")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return error
 
 

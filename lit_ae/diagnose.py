@@ -35,9 +35,6 @@ BASES: dict[str, type] = {
     "trainer.logger": Logger,
     "activation": nn.Module,
 }
-NOISE = re.compile(
-    r"Subtypes:|Errors:|Given value|Does not validate against|Expected a <class 'NoneType'>|Expected a path but"
-)
 
 
 def diagnose(message: str, keys: Iterable[str], files: Mapping[str, str]) -> str:
@@ -63,17 +60,29 @@ def diagnose(message: str, keys: Iterable[str], files: Mapping[str, str]) -> str
         if not flags:
             return f"Unexpected argument {wrong[1].split()[0]!r}: flags start with --."
         return unknown_key(flags[0], {f"--{key}" for key in keys}, "the command line")
-    lines = [line.strip(" -") for line in message.splitlines() if line.strip(" -") and not NOISE.search(line)]
-    if "parsing config" in message:
-        return f"A config is not valid YAML{place('', files)}: {' '.join(lines)}"
-    kept = [line for line in lines if not re.match(r'Parser key "|Problem with given class_path', line)]
-    where = f"{'.'.join(path)}: " if path else ""
-    return (where + " ".join(kept or lines))[:600]
+    where = ".".join(path) or "the command line"
+    if wrong := re.search(r"the following arguments are required: ([\w., ]+)", message):
+        return f"{where}: {wrong[1]} must be given, it has no default."
+    if expected := re.findall(r"Expected an? (.+?)(?:\. Got value|$)", message, re.MULTILINE):
+        value = re.search(r"Got value: (.+?)(?:\. Got value|$)|Given value: (.+)", message, re.MULTILINE)
+        return wrong_value(where, value[1] or value[2] if value else "this", expected)
+    return f"{where}: {' '.join(message.split())[:400]}"
 
 
 def place(word: str, files: Mapping[str, str]) -> str:
     """Which config files hold a word."""
-    return "".join(f" (in {name})" for name, text in files.items() if word in text)
+    whole = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
+    return "".join(f" (in {name})" for name, text in files.items() if whole.search(text))
+
+
+def wrong_value(where: str, value: str, expected: list[str]) -> str:
+    """A value of the wrong type, or none of those that are allowed."""
+    types = list(dict.fromkeys(re.findall(r"<class '([\w.]+)'>", " ".join(expected))))
+    choices = re.findall(r"'([\w.+-]+)'", " ".join(text for text in expected if "Literal" in text))
+    wanted = [name.rsplit(".", 1)[-1] for name in types if name != "NoneType"] + [repr(choice) for choice in choices]
+    near = get_close_matches(value, choices, n=1, cutoff=0.5)
+    hint = f": did you mean {near[0]!r}?" if near else f": give {' or '.join(wanted or expected)}."
+    return f"{where}: {value!r} does not fit{hint}"
 
 
 def unknown_class(name: str, path: list[str]) -> str:
@@ -93,7 +102,7 @@ def unknown_key(name: str, known: Iterable[str], owner: str) -> str:
     known = sorted(known)
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)[:300]}."
-    return f"{owner.rsplit('.', 1)[-1]} has no key {name!r}: {hint}"
+    return f"{owner.rsplit('.', 1)[-1]} has no key {name!r}: {hint if known else 'see lit_ae --help.'}"
 
 
 def descendants(base: type) -> Iterator[type]:

@@ -52,6 +52,10 @@ class Delta(Distribution):
         """Repeat the point, (*sample_shape, *B, *D)."""
         return self.value.expand(*sample_shape, *self.value.shape)
 
+    def sample(self, sample_shape: _size = ()) -> Tensor:
+        """Repeat the point without a gradient, (*sample_shape, *B, *D)."""
+        return self.rsample(sample_shape).detach()
+
     def expand(self, batch_shape: _size, _instance: None = None) -> Delta:
         """The same point with a larger batch."""
         return Delta(self.value.expand(*batch_shape, *self.event_shape), len(self.event_shape))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +35,12 @@ class Run:
         return self.folder / "figures"
 
     def discard(self) -> None:
-        """Remove the folder of a run that never began, if nothing was written into it."""
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
+        """Remove the folder of a run that ended before its first checkpoint, and its parents where they are empty."""
+        if not any(self.checkpoints.glob("*.ckpt")):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.folder.parent.rmdir()
+                self.folder.parent.parent.rmdir()
 
     def checkpoint(self, *preferred: str) -> Path:
         """The first of the preferred checkpoints (`best`, `last`) that exists.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
@@ -42,6 +41,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise StorageError(f"Cannot write {path} ({error}): free space on the disk, or set --runs.") from error
 
 
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Open a checkpoint without running code."""
+        return load(Path(path))
+
+
 def load(path: Path) -> dict[str, Any]:
     """Open a checkpoint, tensors on the CPU.
 
@@ -67,13 +71,15 @@ def load_weights(model: LightningModule, path: Path) -> None:
         raise RunError(f"{path} does not fit the model ({first}): leave out the --model flags that change it.") from error
 
 
-def model_config(path: Path) -> Path:
-    """Write the model's part of a configuration, as a lone checkpoint stores it, to a temporary file."""
+def model_argument(path: Path) -> str:
+    """The model that a lone checkpoint stores, as a value of --model.
+
+    Raises:
+        RunError: The file is damaged, or not ours.
+    """
     hparams = dict(load(path).get("hyper_parameters", {}))
     if "_class_path" not in hparams:
         raise RunError(f"{path} does not say which model it holds: it was not written by lit_ae.")
     class_path = hparams.pop("_class_path")
     hparams.pop("_instantiator", None)
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False, encoding="utf-8") as file:
-        yaml.safe_dump({"model": {"class_path": class_path, "init_args": hparams}}, file)
-    return Path(file.name)
+    return json.dumps({"class_path": class_path, "init_args": hparams})

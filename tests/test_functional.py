@@ -141,7 +141,7 @@ def test_free_bits_by_hand() -> None:
     kl = torch.tensor([[0.1, 1.0], [0.3, 3.0]], requires_grad=True)  # batch means 0.2 and 2.0
     floored = functional.free_bits(kl, 0.5)
     torch.testing.assert_close(floored, torch.tensor([1.5, 3.5]))
-    assert floored.mean() == pytest.approx(max(0.5, 0.2) + max(0.5, 2.0))
+    assert floored.mean().item() == pytest.approx(max(0.5, 0.2) + max(0.5, 2.0))
     floored.sum().backward()
     assert torch.equal(kl.grad, torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
     torch.testing.assert_close(functional.free_bits(kl, torch.tensor(0.5)), floored)
@@ -192,10 +192,10 @@ def test_mutual_information_lies_between_zero_and_log_b_and_below_the_rate(shape
 
 
 def test_mutual_information_in_parts_is_the_same() -> None:
-    wide = gaussian(300, 500)  # 150,000 values a row: several parts
+    wide = gaussian(70, 1000)  # 4.9 million differences: more than are held at once
     z = wide.rsample()
     pairs = wide.log_prob(z[:, None])
-    expected = (pairs.diagonal() - pairs.logsumexp(1) + log(300)).mean()
+    expected = (pairs.diagonal() - pairs.logsumexp(1) + log(70)).mean()
     torch.testing.assert_close(functional.mutual_information(wide, z), expected)
 
 

@@ -244,18 +244,17 @@ def test_colour_stays_and_other_channels_are_averaged() -> None:
 def test_every_plot_stays_small_and_leaves_pyplot_alone() -> None:
     import matplotlib.pyplot as plt
 
-    faces = torch.rand(15, 15, 3, 64, 64)
+    faces = nn.functional.interpolate(torch.rand(60, 3, 4, 4), (64, 64), mode="bicubic").clamp(0, 1).unflatten(0, (6, 10))
     figures = [
-        decoded_grid(faces, list(range(15)), list(range(15)), ("z₁", "z₂")),
+        decoded_grid(faces, list(range(10)), list(range(6)), ("z₁", "z₂")),
         reconstructions(faces[0], faces[1]),
         samples(faces[0]),
-        traversals(faces[:3], list(range(15)), [0, 1, 2]),
+        traversals(faces[:3], list(range(10)), [0, 1, 2]),
         interpolations(faces[:3], faces[:3, :2]),
         latent_scatter(torch.randn(2000, 8), torch.arange(2000) % 10, torch.rand(2000, 8)),
         kl_bars(torch.rand(64)),
     ]
-    # noise is the hardest picture to store: real ones take a fraction of this
-    assert all(len(png(figure)) < 4 * MAX_BYTES for figure in figures)
+    assert max(len(png(figure)) for figure in figures) <= MAX_BYTES
     assert not plt.get_fignums()
 
 

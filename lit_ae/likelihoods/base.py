@@ -11,6 +11,7 @@ from torch.types import _size
 
 from lit_ae.batch import Shape
 from lit_ae.errors import ConfigError
+from lit_ae.functional import full_precision
 
 
 class Elements(Distribution, ABC):
@@ -110,6 +111,7 @@ class Likelihood(Distribution):
         return Likelihood(self.base, len(self.event_shape), self.levels, mask)
 
     def _observed(self, x: Tensor) -> Tensor:
+        x = full_precision(x)
         # a missing cell may hold nan, whose gradient 0 · nan a mask on the result alone would let through
         return x if self.mask is None else x.where(self.mask, 0.0)
 

@@ -1,0 +1,185 @@
+"""Rounds as figures: medians and ratios in a CSV, a table in the terminal and a picture."""
+
+from __future__ import annotations
+
+import csv
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lit_ae.plots.style import INK, canvas, styled
+
+Ratio = tuple[float, float, float]  # median, smallest, largest
+
+
+@dataclass(eq=False)
+class Row:
+    """What one contender reached.
+
+    Args:
+        name: Its name.
+        family: Contenders of one family train the same networks.
+        batch: Pictures per step.
+        ms: Milliseconds per step, round by round; empty where it did not run.
+        note: Why it did not run.
+        max_time: Bar: at most this many times the bare loop's time per step.
+        min_speed: Bar: at least this many times pythae's pictures per second.
+        min_rate: Bar: at least this many pictures per second.
+    """
+
+    name: str
+    family: str
+    batch: int
+    ms: list[float] = field(default_factory=list)
+    note: str = ""
+    max_time: float | None = None
+    min_speed: float | None = None
+    min_rate: float | None = None
+    time: Ratio | None = field(default=None, init=False)
+    speed: Ratio | None = field(default=None, init=False)
+
+    @property
+    def step(self) -> float:
+        """Median milliseconds per step."""
+        return median(self.ms)
+
+    @property
+    def rate(self) -> float:
+        """Pictures per second at the median."""
+        return 1000 * self.batch / self.step
+
+    @property
+    def bars(self) -> str:
+        """The bars to reach, in words."""
+        bars = {"time <= {:g} x bare": self.max_time, "speed >= {:g} x pythae": self.min_speed}
+        bars["images/s >= {:,.0f}"] = self.min_rate
+        return "; ".join(text.format(bar) for text, bar in bars.items() if bar is not None)
+
+    @property
+    def reached(self) -> str:
+        """Whether every bar is reached, in a word; nothing where there is none, or nothing to compare with."""
+        verdicts = [
+            *([self.time[0] <= self.max_time] if self.time and self.max_time else []),
+            *([self.speed[0] >= self.min_speed] if self.speed and self.min_speed else []),
+            *([self.rate >= self.min_rate] if self.ms and self.min_rate else []),
+        ]
+        return ("yes" if all(verdicts) else "no") if verdicts else ""
+
+
+def compare(rows: Sequence[Row]) -> None:
+    """Fill in the ratios, taken round by round within each family."""
+    for row in rows:
+        peers = {peer.name.split()[-1]: peer.ms for peer in rows if peer.family == row.family and peer is not row}
+        row.time = spread(row.ms, peers.get("bare", ()))
+        row.speed = spread(peers.get("pythae", ()), row.ms)
+
+
+def spread(above: Sequence[float], below: Sequence[float]) -> Ratio | None:
+    """Median and range of the rounds' ratios, None where one of the two did not run."""
+    if not above or not below:
+        return None
+    ratios = [a / b for a, b in zip(above, below, strict=True)]
+    return median(ratios), min(ratios), max(ratios)
+
+
+def machine(device: torch.device) -> str:
+    """Name of the processor or of the accelerator, without marks and clock rates."""
+    name = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name()
+    elif (info := Path("/proc/cpuinfo")).is_file():
+        names = re.findall(r"model name\s*:\s*(.+)", info.read_text())
+        name = names[0] if names else name
+    return " ".join(re.sub(r"\(R\)|\(TM\)|\bCPU\b|@.*", " ", name).split())
+
+
+def slug(text: str) -> str:
+    """Lower-case words joined by dashes, for a file's name."""
+    return "-".join(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def installed(package: str) -> str:
+    """Version of a package, empty where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def write_csv(rows: Sequence[Row], path: Path, constants: Mapping[str, object]) -> None:
+    """One row per contender; constants end each."""
+    common = {name: installed(name) for name in ("torch", "lightning", "pythae")} | dict(constants)
+    common |= {"python": platform.python_version(), "date": date.today().isoformat()}
+    table = []
+    for row in rows:
+        cells: dict[str, object] = {"contender": row.name, "batch": row.batch}
+        cells |= {"ms_per_step": f"{row.step:.4f}" if row.ms else "", "images_per_s": f"{row.rate:.0f}" if row.ms else ""}
+        for name, ratio in (("time_over_bare", row.time), ("speed_over_pythae", row.speed)):
+            for part, key in enumerate((name, f"{name}_min", f"{name}_max")):
+                cells[key] = f"{ratio[part]:.3f}" if ratio else ""
+        cells |= {"bars": row.bars, "reached": row.reached, "rounds": len(row.ms), "note": row.note}
+        table.append(cells | common)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def text(rows: Sequence[Row]) -> str:
+    """The rows for a terminal."""
+    lines = [f"{'':<18}{'ms/step':>9}{'images/s':>12}{'time/bare (range)':>22}{'speed/pythae (range)':>24}  bars"]
+    for row in rows:
+        if not row.ms:
+            lines.append(f"{row.name:<18}  {row.note}")
+            continue
+        ratios = ["" if not r else f"{r[0]:.2f} ({r[1]:.2f}–{r[2]:.2f})" for r in (row.time, row.speed)]
+        verdict = f"  {row.bars}: {row.reached or 'not measured'}" if row.bars else ""
+        lines.append(f"{row.name:<18}{row.step:>9.3f}{row.rate:>12,.0f}{ratios[0]:>22}{ratios[1]:>24}{verdict}")
+    return "\n".join(lines)
+
+
+@styled
+def draw(rows: Sequence[Row], title: str, subtitle: str) -> Figure:
+    """Bars of pictures per second, one panel per family, with a mark at the speed to reach."""
+    families = {family: [r for r in rows if r.family == family and r.ms] for family in dict.fromkeys(r.family for r in rows)}
+    figure = canvas(8.0, 1.5 + 0.46 * sum(map(len, families.values())) + 0.75 * len(families))
+    heights = [len(members) + 0.6 for members in families.values()]
+    panels = figure.subplots(len(families), 1, height_ratios=heights, squeeze=False)[:, 0]
+    figure.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
+    for axes, (family, members) in zip(panels, families.items(), strict=True):
+        panel(axes, family, members)
+    panels[-1].set_xlabel(f"images per second, median ({subtitle})", fontsize=11)
+    return figure
+
+
+def panel(axes: Axes, family: str, members: Sequence[Row]) -> None:
+    """Draw one family."""
+    axes.set_title(family, fontsize=12)
+    for place, row in enumerate(members):
+        colour = "#9A9A9A" if "bare" in row.name else "#E69F00" if row.name == "pythae" else "#0072B2"
+        axes.barh(place, row.rate, color=colour, height=0.72)
+        parts = [f"{row.rate:,.0f}"]
+        parts += [f"{row.time[0]:.2f}× bare time"] if row.time else []
+        parts += [f"{row.speed[0]:.2f}× pythae"] if row.speed else []
+        goal = max([row.min_rate or 0, (row.speed and row.min_speed or 0) * (row.rate / row.speed[0] if row.speed else 0)])
+        if row.time and row.max_time:
+            goal = max(goal, row.rate * row.time[0] / row.max_time)
+        if goal:
+            axes.plot([goal, goal], [place - 0.36, place + 0.36], color="black", linewidth=2.5)
+        axes.annotate(" · ".join(parts), (max(row.rate, goal), place), (6, 0), textcoords="offset points", va="center", color=INK, fontsize=11)
+    axes.set_yticks(range(len(members)), [row.name for row in members])
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.5)
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
