@@ -26,8 +26,8 @@ class Row:
     """What one contender reached.
 
     Args:
-        name: Its name.
-        family: Contenders of one family train the same networks.
+        family: What it trains; contenders of one family are compared.
+        name: Its name, unique within the family: `bare` and `pythae` are what others are held against.
         batch: Pictures per step.
         ms: Milliseconds per step, round by round; empty where it did not run.
         note: Why it did not run.
@@ -36,8 +36,8 @@ class Row:
         min_rate: Bar: at least this many pictures per second.
     """
 
-    name: str
     family: str
+    name: str
     batch: int
     ms: list[float] = field(default_factory=list)
     note: str = ""
@@ -78,7 +78,7 @@ class Row:
 def compare(rows: Sequence[Row]) -> None:
     """Fill in the ratios, taken round by round within each family."""
     for row in rows:
-        peers = {peer.name.split()[-1]: peer.ms for peer in rows if peer.family == row.family and peer is not row}
+        peers = {peer.name: peer.ms for peer in rows if peer.family == row.family and peer is not row}
         row.time = spread(row.ms, peers.get("bare", ()))
         row.speed = spread(peers.get("pythae", ()), row.ms)
 
@@ -121,7 +121,7 @@ def write_csv(rows: Sequence[Row], path: Path, constants: Mapping[str, object]) 
     common |= {"python": platform.python_version(), "date": date.today().isoformat()}
     table = []
     for row in rows:
-        cells: dict[str, object] = {"contender": row.name, "batch": row.batch}
+        cells: dict[str, object] = {"trained": row.family, "contender": row.name, "batch": row.batch}
         cells |= {"ms_per_step": f"{row.step:.4f}" if row.ms else "", "images_per_s": f"{row.rate:.0f}" if row.ms else ""}
         for name, ratio in (("time_over_bare", row.time), ("speed_over_pythae", row.speed)):
             for part, key in enumerate((name, f"{name}_min", f"{name}_max")):
@@ -137,14 +137,15 @@ def write_csv(rows: Sequence[Row], path: Path, constants: Mapping[str, object]) 
 
 def text(rows: Sequence[Row]) -> str:
     """The rows for a terminal."""
-    lines = [f"{'':<18}{'ms/step':>9}{'images/s':>12}{'time/bare (range)':>22}{'speed/pythae (range)':>24}  bars"]
+    lines = [f"{'':<32}{'ms/step':>9}{'images/s':>12}{'time/bare (range)':>22}{'speed/pythae (range)':>24}  bars"]
     for row in rows:
+        label = f"{row.family}, {row.name}"
         if not row.ms:
-            lines.append(f"{row.name:<18}  {row.note}")
+            lines.append(f"{label:<32}  {row.note}")
             continue
         ratios = ["" if not r else f"{r[0]:.2f} ({r[1]:.2f}–{r[2]:.2f})" for r in (row.time, row.speed)]
         verdict = f"  {row.bars}: {row.reached or 'not measured'}" if row.bars else ""
-        lines.append(f"{row.name:<18}{row.step:>9.3f}{row.rate:>12,.0f}{ratios[0]:>22}{ratios[1]:>24}{verdict}")
+        lines.append(f"{label:<32}{row.step:>9.3f}{row.rate:>12,.0f}{ratios[0]:>22}{ratios[1]:>24}{verdict}")
     return "\n".join(lines)
 
 
@@ -166,7 +167,7 @@ def panel(axes: Axes, family: str, members: Sequence[Row]) -> None:
     """Draw one family."""
     axes.set_title(family, fontsize=12)
     for place, row in enumerate(members):
-        colour = "#9A9A9A" if "bare" in row.name else "#E69F00" if row.name == "pythae" else "#0072B2"
+        colour = "#9A9A9A" if row.name == "bare" else "#E69F00" if row.name == "pythae" else "#0072B2"
         axes.barh(place, row.rate, color=colour, height=0.72)
         parts = [f"{row.rate:,.0f}"]
         parts += [f"{row.time[0]:.2f}× bare time"] if row.time else []

@@ -30,7 +30,7 @@ from lit_ae.nn import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 
 RESULTS = Path(__file__).resolve().parent / "results"
 CONV_ARGUMENTS = ("--model.encoder", "ConvEncoder", "--model.decoder", "ConvDecoder")
-MLP, CONV, LOADER = "VAE 784-512-16", "Convolutional VAE, 32 and 64 channels", "Loader alone"
+MLP, CONV, LOADER = "VAE 784-512-16", "Conv VAE 32-64", "No training"
 
 
 def arguments() -> argparse.Namespace:
@@ -84,13 +84,13 @@ def measure(plan: Plan) -> tuple[list[Row], dict[str, float]]:
         sys.exit(f"throughput: a round of {plan.total} steps is more than an epoch of {len(positions):,}: lower --steps.")
     pictures = source.samples.x[positions]
     builders: dict[Row, Callable[[], Contender]] = {
-        Row("bare", MLP, plan.batch): lambda: Bare(plan, pictures, MLPEncoder, MLPDecoder),
-        Row("pythae", MLP, plan.batch): lambda: Pythae(plan, pictures),
-        Row("lit_ae", MLP, plan.batch, max_time=1.2, min_speed=1.2): lambda: LitAE(plan),
-        Row("lit_ae fast", MLP, plan.batch, min_speed=2.0): lambda: LitAE(plan, "--config", "trainer/fast"),
-        Row("bare conv", CONV, plan.batch): lambda: Bare(plan, pictures, ConvEncoder, ConvDecoder),
-        Row("lit_ae conv", CONV, plan.batch, max_time=1.08): lambda: LitAE(plan, *CONV_ARGUMENTS),
-        Row("loader", LOADER, plan.batch, min_rate=1e6): lambda: Loader(plan, data),
+        Row(MLP, "bare", plan.batch): lambda: Bare(plan, pictures, MLPEncoder, MLPDecoder),
+        Row(MLP, "pythae", plan.batch): lambda: Pythae(plan, pictures),
+        Row(MLP, "lit_ae", plan.batch, max_time=1.2, min_speed=1.2): lambda: LitAE(plan),
+        Row(MLP, "lit_ae fast", plan.batch, min_speed=2.0): lambda: LitAE(plan, "--config", "trainer/fast"),
+        Row(CONV, "bare", plan.batch): lambda: Bare(plan, pictures, ConvEncoder, ConvDecoder),
+        Row(CONV, "lit_ae", plan.batch, max_time=1.08): lambda: LitAE(plan, *CONV_ARGUMENTS),
+        Row(LOADER, "loader", plan.batch, min_rate=1e6): lambda: Loader(plan, data),
     }
     contenders = {}
     for row, build in builders.items():
@@ -105,7 +105,7 @@ def measure(plan: Plan) -> tuple[list[Row], dict[str, float]]:
             gc.collect()
             with quiet():
                 row.ms.append(contender.measure())
-        said = ", ".join(f"{row.name} {row.ms[-1]:.3f}" for row in contenders)
+        said = ", ".join(f"{row.name} {row.ms[-1]:.3g}" for row in contenders)
         print(f"round {number} of {plan.rounds}, ms/step: {said}" + " (not counted)" * (number == 0), flush=True)
     for row in contenders:
         del row.ms[0]

@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Generator, Tensor
+from torch import Tensor
 
+from datamodules.holdout import hold_out
 from datamodules.loader import BatchLoader, EpochSampler
 from datamodules.samples import Resident, Samples, Source, count
 from datamodules.transforms import Transform
-from lit_ae.batch import Batch, ConfigError, DataError, DataSpec, key
+from lit_ae.batch import Batch, ConfigError, DataError, DataSpec
 
 __all__ = ["DataModule", "InMemory"]
 
@@ -41,7 +42,12 @@ class DataModule(LightningDataModule, ABC):
     Raises:
         ConfigError: An argument is out of its range, or does not fit the data.
         DataError: The data are missing, empty or damaged.
+
+    Attributes:
+        class_names: Names of the classes in y, in the order of their numbers, where the data name them.
     """
+
+    class_names: list[str] | None = None
 
     def __init__(
         self,
@@ -86,13 +92,7 @@ class DataModule(LightningDataModule, ABC):
 
         A function of (n, seed, val_fraction) alone: what is fitted on the training split can ask for it while loading.
         """
-        held_out = max(1, int(n * self.val_fraction + 1e-9))
-        if held_out >= n:
-            raise ConfigError(
-                f"--data.val_fraction {self.val_fraction} of {n} samples leaves none to train on: lower it."
-            )
-        order = torch.randperm(n, generator=Generator().manual_seed(key(self.seed)))
-        return order[held_out:].sort().values, order[:held_out].sort().values
+        return hold_out(n, self.val_fraction, self.seed, "val_fraction")
 
     def split(self, name: Split) -> tuple[Source, Tensor]:
         """Source and positions of a split; opened on first use."""
@@ -131,7 +131,7 @@ class DataModule(LightningDataModule, ABC):
             self._spec = DataSpec(
                 input_shape=shape,
                 num_train=len(index),
-                num_classes=classes(source.labels),
+                num_classes=classes(source.labels) if self.class_names is None else len(self.class_names),
                 condition_shape=source.condition_shape,
                 columns=self.columns,
                 value_range=values,

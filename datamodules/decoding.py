@@ -12,7 +12,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
-__all__ = ["Decoder", "Decoding", "errors", "stack"]
+from lit_ae.batch import Shape
+
+__all__ = ["Decoder", "Decoding", "attempt", "errors", "stack"]
 
 
 class Decoder(NamedTuple):
@@ -28,6 +30,11 @@ class Decoder(NamedTuple):
     size: tuple[int, int]
     channels: int
     crop: int | None
+
+    @property
+    def shape(self) -> Shape:
+        """(channels, *size)."""
+        return (self.channels, *self.size)
 
     def __call__(self, path: Path) -> Tensor:
         """Decode one file.
@@ -74,6 +81,12 @@ def stack(pictures: list[Tensor | str]) -> Tensor | str:
     if len(whole) < len(pictures):
         return next(picture for picture in pictures if isinstance(picture, str))
     return torch.stack(whole)
+
+
+def attempt(pictures: list[Tensor | str]) -> tuple[Tensor | None, list[str]]:
+    """One tensor of those that decode, None where none does, and what went wrong with each, "" where nothing did."""
+    decoded = [picture for picture in pictures if isinstance(picture, Tensor)]
+    return torch.stack(decoded) if decoded else None, errors(pictures)
 
 
 def errors(pictures: list[Tensor | str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +48,8 @@ def standardizer(x: np.ndarray, rows: np.ndarray, observed: np.ndarray | None = 
     return Standardizer(mean, np.where(std > 1e-12 * np.abs(mean), std, 1.0))
 
 
-class Categories(NamedTuple):
+@dataclass(frozen=True)
+class Categories:
     """Classes in the order of their numbers.
 
     Args:
@@ -81,5 +83,6 @@ def categories(values: np.ndarray) -> Categories:
 
 def called(value: object) -> str:
     """Name of a class: whole numbers without a decimal point."""
-    number = isinstance(value, (bool, float, int, np.bool_, np.number))
-    return f"{float(value):.17g}" if number else str(value)  # type: ignore[arg-type]
+    if isinstance(value, (int, np.integer, np.bool_)):
+        return str(int(value))
+    return f"{float(value):.17g}" if isinstance(value, (float, np.floating)) else str(value)

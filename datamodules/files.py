@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.base import DataModule, Split
-from datamodules.decoding import Decoder, Decoding, errors, stack
-from datamodules.samples import Samples, Source
+from datamodules.decoding import Decoder, Decoding, attempt, errors, stack
+from datamodules.samples import Resident, Samples, Source
 from datamodules.transforms import pair
 from lit_ae.batch import ConfigError, DataError, Shape
 
@@ -46,6 +47,8 @@ class PictureFiles(DataModule, ABC):
         num_workers: Processes that decode; 0 decodes in the main process.
         on_error: What a file that does not decode does: stop the run with its name, or be left out. To leave files
             out, all of them are decoded once before the splits are made.
+        memory_mib: A split whose decoded pictures take at most so many MiB is decoded once and held in memory by each
+            process; a larger one is decoded anew in every epoch.
     """
 
     def __init__(
@@ -55,15 +58,18 @@ class PictureFiles(DataModule, ABC):
         crop: int | None = None,
         num_workers: int = 2,
         on_error: Literal["raise", "skip"] = "raise",
+        memory_mib: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if num_workers < 0:
             raise ConfigError(f"--data.num_workers is {num_workers}: give 0 or more.")
+        if memory_mib < 0:
+            raise ConfigError(f"--data.memory_mib is {memory_mib}: give 0 or more.")
         if crop is not None and crop < 1:
             raise ConfigError(f"--data.crop is {crop}: give at least 1 pixel.")
         self.decoder = Decoder(pair(size, "--data"), channels, crop)
-        self.num_workers, self.on_error = num_workers, on_error
+        self.num_workers, self.on_error, self.memory_mib = num_workers, on_error, memory_mib
 
     @abstractmethod
     def files(self, split: Split) -> Files | None:
@@ -74,29 +80,56 @@ class PictureFiles(DataModule, ABC):
         """
 
     def open(self, split: Split) -> Source | None:
-        """The files of a split, checked first where damaged ones are to be left out."""
+        """The files of a split, decoded where they fit in memory, without damaged ones where these are left out."""
         files = self.files(split)
         if files is None:
             return None
         if self.condition == "label" and files.y is None:
             raise ConfigError("--data.condition is label, but the data have no labels: leave it out.")
+        if len(files.paths) * prod(self.decoder.shape) <= self.memory_mib * 2**20:
+            return self._hold(files, split)
         if self.on_error == "skip":
-            files = self._without_damaged(files, split)
+            damaged = [error for batch in self._decode(files, errors) for error in batch]
+            files = leave_out(files, damaged, split)
         return Decoded(files, self.decoder, self.num_workers, label_as_condition=self.condition == "label")
 
-    def _without_damaged(self, files: Files, split: Split) -> Files:
+    def _hold(self, files: Files, split: Split) -> Resident:
+        x = torch.empty(len(files.paths), *self.decoder.shape, dtype=torch.uint8)
+        damaged: list[str] = []
+        n = 0
+        for decoded, problems in self._decode(files, attempt):
+            problem = next(filter(None, problems), None)
+            if problem is not None and self.on_error == "raise":
+                raise undecodable(problem)
+            damaged += problems
+            if decoded is not None:
+                x[n : n + len(decoded)] = decoded
+                n += len(decoded)
+        y = leave_out(files, damaged, split).y
+        return Resident(Samples(x[:n], y, y if self.condition == "label" else None))
+
+    def _decode(self, files: Files, collate: Callable[[list[Tensor | str]], Any]) -> DataLoader:
+        """All files in order; the loader draws from a generator of its own."""
         work = Decoding(files.paths, self.decoder)
-        loader = DataLoader(work, batch_size=64, num_workers=self.num_workers, collate_fn=errors)
-        damaged = [error for batch in loader for error in batch]
-        whole = torch.tensor([not error for error in damaged], dtype=torch.bool)
-        if not whole.all():
-            first = next(error for error in damaged if error)
-            warnings.warn(
-                f"{int((~whole).sum()):,} of {len(whole):,} {split} pictures are left out; the first: {first}.",
-                stacklevel=2,
-            )
-        paths = [path for path, error in zip(files.paths, damaged, strict=True) if not error]
-        return Files(paths, None if files.y is None else files.y[whole])
+        own = torch.Generator()
+        return DataLoader(work, batch_size=64, num_workers=self.num_workers, collate_fn=collate, generator=own)
+
+
+def leave_out(files: Files, damaged: list[str], split: Split) -> Files:
+    """The files without an error, and one warning that counts the others."""
+    whole = torch.tensor([not error for error in damaged], dtype=torch.bool)
+    if whole.all():
+        return files
+    first = next(filter(None, damaged))
+    left_out = f"{int((~whole).sum()):,} of {len(whole):,} {split} pictures are left out; the first: {first}."
+    warnings.warn(left_out, stacklevel=2)
+    paths = [path for path, error in zip(files.paths, damaged, strict=True) if not error]
+    return Files(paths, None if files.y is None else files.y[whole])
+
+
+def undecodable(problem: str) -> DataError:
+    """Says which file it was, and the ways out."""
+    return DataError(f"{problem}: mend or remove it, or leave such files out with --data.on_error skip.")
 
 
 class Decoded(Source):
@@ -119,7 +152,7 @@ class Decoded(Source):
     @property
     def shape(self) -> Shape:
         """(C, H, W)."""
-        return (self.decoder.channels, *self.decoder.size)
+        return self.decoder.shape
 
     @property
     def labels(self) -> Tensor | None:
@@ -154,6 +187,6 @@ class Decoded(Source):
         )
         for index, x in zip(positions, loader, strict=True):
             if isinstance(x, str):
-                raise DataError(f"{x}: mend or remove it, or leave such files out with --data.on_error skip.")
+                raise undecodable(x)
             y = None if self.files.y is None else self.files.y[index]
             yield Samples(x, y, y if self.label_as_condition else None)

@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from datamodules.tables import Table, is_text, parses
+from datamodules.tables import Table, column, is_missing, is_text, parses
 from lit_ae.batch import ConfigError, DataError
 
-__all__ = ["Names", "Roles", "assign", "choose"]
+__all__ = ["Names", "Roles", "assign", "choose", "is_categorical", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -105,16 +105,18 @@ def assign(table: Table, names: Names, missing: Literal["error", "mask"]) -> Rol
     """The arrays in their roles, checked against each other.
 
     Raises:
-        ConfigError: A name is not in the file.
-        DataError: Arrays do not fit each other, or hold what they must not.
+        DataError: A name is not in the file, or arrays do not fit each other, or hold what they must not.
     """
-    wanted_by = "--data.path"
-    parts = [numbers(table, name, table.get(name, wanted_by)) for name in names.x]
-    y = None if names.y is None else table.get(names.y, wanted_by)
-    c = [table.get(name, wanted_by) for name in names.c]
-    mask = None if names.mask is None else table.arrays.get(names.mask)
+    arrays = table.arrays
+    absent = next((name for name in (*names.x, names.y, *names.c) if name is not None and name not in arrays), None)
+    if absent is not None:
+        raise DataError(f"{table.path} has no {table.what} {absent!r}, which the training data have: make them agree.")
+    parts = [numbers(table, name, arrays[name]) for name in names.x]
+    y = None if names.y is None else arrays[names.y]
+    c = [arrays[name] for name in names.c]
+    mask = None if names.mask is None else arrays.get(names.mask)
     lengths = dict(zip(names.x, map(len, parts), strict=True))
-    lengths |= {name: len(table.arrays[name]) for name in (names.y, *names.c, names.mask) if name in table.arrays}
+    lengths |= {name: len(arrays[name]) for name in (names.y, *names.c, names.mask) if name in arrays}
     first, *others = lengths.items()
     for name, length in others:
         if length != first[1]:
@@ -126,18 +128,23 @@ def assign(table: Table, names: Names, missing: Literal["error", "mask"]) -> Rol
         mask = layout(mask.astype(bool))
         if mask.shape != x.shape:
             raise DataError(f"{table.path} has x of shape {x.shape} but a mask of {mask.shape}: make them agree.")
-    for name, array in [*zip(names.c, c, strict=True), *([] if y is None else [(names.y, y)])]:
-        complete(table, str(name), array)
+    for key, array in [*zip(names.c, c, strict=True), *([] if y is None else [(str(names.y), y)])]:
+        complete(table, key, array)
     return Roles(table, names, x, observed(table, names, x, mask, missing), y, c)
 
 
 def numbers(table: Table, name: str, array: np.ndarray) -> np.ndarray:
-    """The array itself, where it is not of text."""
+    """The array itself, or the numbers that its text stands for."""
     if not is_text(array):
         return array
-    row = next(row for row, cell in enumerate(array.flat) if not parses(cell) and cell)
+    cells = [str(cell) for cell in array.flat]
+    parsed = column(cells)
+    if not is_text(parsed):
+        return parsed.reshape(array.shape)
+    position = next(position for position, cell in enumerate(cells) if not parses(cell) and not is_missing(cell))
+    row = position * len(array) // array.size
     raise DataError(
-        f"{table.path}, {table.place(row)}, has the text {str(array.flat[row])[:40]!r} in the numeric {table.what} "
+        f"{table.path}, {table.place(row)}, has the text {cells[position][:40]!r} in the numeric {table.what} "
         f"{name!r}: mend it, or list the {table.what}s that you want with --data.columns."
     )
 

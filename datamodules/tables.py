@@ -13,7 +13,7 @@ import numpy as np
 
 from lit_ae.batch import ConfigError, DataError
 
-__all__ = ["Table", "is_text", "parses", "read"]
+__all__ = ["Table", "column", "is_missing", "is_text", "parses", "read"]
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a"})
 
@@ -142,7 +142,9 @@ def read_csv(path: Path) -> Table:
     header = [cell.strip() for cell in rows[0]]
     for row, line in zip(rows, lines, strict=True):
         if len(row) != len(header):
-            raise DataError(f"{path}, line {line}, has {len(row)} cells where line {lines[0]} has {len(header)}: mend it.")
+            raise DataError(
+                f"{path}, line {line}, has {len(row)} cells where line {lines[0]} has {len(header)}: mend it."
+            )
     positions = [str(position) for position in range(len(header))]
     names = [cell for cell in header if cell]
     if all(map(parses, names)) and names != positions[: len(names)]:  # 0, 1, ... is how pandas names columns
@@ -188,7 +190,7 @@ def named(path: Path, names: Sequence[str], columns: Iterable[np.ndarray]) -> di
 def column(cells: Sequence[str]) -> np.ndarray:
     """Numbers (N,) where every cell is one or is missing, else text (N,)."""
     try:
-        return np.array(["nan" if cell.strip().lower() in MISSING else cell for cell in cells], dtype=np.float64)
+        return np.array(["nan" if is_missing(cell) else cell for cell in cells], dtype=np.float64)
     except ValueError:
         return np.array([cell.strip() for cell in cells], dtype=object)
 
@@ -198,9 +200,14 @@ def is_text(array: np.ndarray) -> bool:
     return array.dtype.kind in "OU"
 
 
+def is_missing(cell: str) -> bool:
+    """Whether a cell says that nothing is known."""
+    return cell.strip().lower() in MISSING
+
+
 def parses(cell: str) -> bool:
-    """Whether a cell is a number; a missing cell is none."""
+    """Whether a cell is a number."""
     try:
-        return cell.strip().lower() not in MISSING and float(cell) is not None
+        return not is_missing(cell) and float(cell) is not None
     except ValueError:
         return False

@@ -14,7 +14,14 @@ from lit_ae import shipped
 from lit_ae.errors import ConfigError, RunError
 from lit_ae.runs import Run, latest, open_run
 
-TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
+COMMANDS = {
+    "fit": "train a variant; without arguments, a VAE on scikit-learn's digits",
+    "validate": "evaluate a run on its validation data: lit_ae validate runs/vae/0",
+    "test": "evaluate a run on its test data: lit_ae test runs/vae/0",
+    "predict": "write a run's embeddings and reconstructions of its test data",
+    "list": "show variants, datamodules and configs",
+}
+TRAINER_COMMANDS = tuple(COMMANDS)[:4]
 DEFAULT_CONFIG = "vae"
 
 
@@ -43,12 +50,8 @@ def resolve(argv: list[str]) -> Request:
         RunError: A run or a checkpoint that is not there.
     """
     command, *rest = argv
-    if command == "--print_shtab":
-        return Request(["--print_completion", f"shtab-{(rest or ['bash'])[0]}"])
-    if command.startswith("-"):
-        return Request(argv)
     if command not in TRAINER_COMMANDS:
-        near = get_close_matches(command, [*TRAINER_COMMANDS, "list"], n=1, cutoff=0.4)
+        near = get_close_matches(command, [*COMMANDS, "--help", "--version", "--print_shtab"], n=1, cutoff=0.4)
         raise ConfigError(f"There is no command {command!r}: " + (f"did you mean {near[0]!r}?" if near else "see lit_ae --help."))
     if {"-h", "--help"} & set(rest):
         return Request(argv)

@@ -7,17 +7,11 @@ import sys
 import traceback
 
 from lit_ae import __version__
+from lit_ae.arguments import COMMANDS, resolve
 from lit_ae.errors import LitAEError, StorageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DENIED = (errno.EACCES, errno.EROFS, errno.EPERM)
-COMMANDS = {
-    "fit": "train a variant; without arguments, a VAE on scikit-learn's digits",
-    "validate": "evaluate a run on its validation data: lit_ae validate runs/vae/0",
-    "test": "evaluate a run on its test data: lit_ae test runs/vae/0",
-    "predict": "write a run's embeddings and reconstructions of its test data",
-    "list": "show variants, datamodules and configs",
-}
 
 HELP = f"""usage: lit_ae COMMAND [ARGUMENT ...]
 
@@ -49,8 +43,11 @@ def main(argv: list[str] | None = None) -> int:
 
             print(catalog.text())
             return 0
-        from lit_ae.arguments import resolve
+        if argv[0] == "--print_shtab":
+            from lit_ae.completion import script
 
+            print(script(*argv[1:2] or ["bash"]))
+            return 0
         request = resolve(argv)
         from lit_ae.launch import launch
 

@@ -147,7 +147,7 @@ def mutual_information(q: Distribution, z: Tensor) -> Tensor:
 
 
 def active_units(mean: Tensor, threshold: float = 0.01) -> Tensor:
-    """Which latents carry information, (*D) of bool: Var_x(E[z|x]) > threshold (Burda et al. 2015, section 5.2).
+    """Which latents carry information, (*D) of bool: Var_x(E[z|x]) > threshold (Burda et al. 2015).
 
     Args:
         mean: Posterior means of N samples, (N, *D).

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,24 @@ import lightning.pytorch as pl
 import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from datamodules.base import DataModule
+from lit_ae import __version__
 from lit_ae.arguments import TRAINER_COMMANDS, Request
 from lit_ae.diagnose import diagnose
 from lit_ae.errors import ConfigError, DataError
+from lit_ae.loggers import MetricsCSV
 from lit_ae.models.base import Autoencoder
-from lit_ae.recording import Record, checkpoints
+from lit_ae.recording import Explicit, Record, checkpoints
 from lit_ae.runs import new_run
-from lit_ae.storage import AtomicCheckpointIO, load_weights, model_config
+from lit_ae.storage import AtomicCheckpointIO, load_weights, model_argument
 
 KEPT = ("seed_everything", "runs", "name", "trainer", "model", "data")
-STRICT: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}  # half a key is a misspelt key
+HEADER = [f"lit_ae {__version__}"]
+STRICT: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False, "dump_header": HEADER}  # half a key is a misspelt key
 
 
 class LitCLI(LightningCLI):
@@ -41,7 +44,7 @@ class LitCLI(LightningCLI):
         self.request = request
         argv = request.argv
         if request.checkpoint and not request.run:  # a lone checkpoint: its model is the first config, all others beat it
-            argv = [argv[0], "--config", str(model_config(request.checkpoint)), *argv[1:]]
+            argv = [argv[0], f"--model={model_argument(request.checkpoint)}", *argv[1:]]
         super().__init__(
             Autoencoder,
             pl.LightningDataModule,
@@ -50,7 +53,7 @@ class LitCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            parser_kwargs={**STRICT, **{name: dict(STRICT) for name in TRAINER_COMMANDS}},
+            parser_kwargs={**STRICT, "prog": "lit_ae", **{name: dict(STRICT) for name in TRAINER_COMMANDS}},
             args=argv,
         )
 
@@ -69,8 +72,11 @@ class LitCLI(LightningCLI):
             texts = {str(path): path.read_text(encoding="utf-8") for path in self.request.configs}
             raise ConfigError(diagnose(str(error), keys, texts)) from error
         if self.request.run:
-            stored = yaml.safe_load(self.request.run.config.read_text(encoding="utf-8"))
-            announce(stored, yaml.safe_load(self.dump(self.config.subcommand)))
+            trainer = self.config[self.config.subcommand].trainer
+            for key in ("callbacks", "logger"):  # the run's own overlays may have been given once more
+                trainer[key] = unique(trainer[key])
+            self.stored = yaml.safe_load(self.request.run.config.read_text(encoding="utf-8"))
+            announce(self.stored, self.plain_config(self.config.subcommand))
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration alone: `arguments.resolve` put the run's own config first, flags come after."""
@@ -83,21 +89,32 @@ class LitCLI(LightningCLI):
             fill_spec(config, self.datamodule)
             del self.config_dump  # made while building the data: the checkpoint would keep the empty spec
         self.model = self.build("model")
-        if self.request.checkpoint and self.subcommand != "fit":
+        if self.request.checkpoint:  # for `fit` too: a file that is damaged or does not fit is found before anything starts
             load_weights(self.model, self.request.checkpoint)
         self.folder = self.request.run or new_run(Path(config.runs), config.name or type(self.model).__name__.lower())
+        with self.guarded():
+            try:
+                self.trainer = self.build_trainer(config.trainer)
+            except (ValueError, TypeError) as error:
+                raise ConfigError(f"trainer: {error}") from error
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Leave no folder behind where a new run fails before its first checkpoint."""
         try:
-            self.trainer = self.build_trainer(config.trainer)
-        except (MisconfigurationException, ValueError, TypeError) as error:
-            if not self.request.run:
+            yield
+        except Exception as error:
+            if not self.request.run and rank_zero_only.rank == 0:
                 self.folder.discard()
-            raise ConfigError(f"trainer: {error}") from error
+            if isinstance(error, MisconfigurationException):
+                raise ConfigError(f"trainer: {error}") from error
+            raise
 
     def build(self, key: str, value: Any = None) -> Any:
         """Instantiate one part of the configuration: `data`, `model` or `trainer`."""
         command = self.subcommand
         part = Namespace({key: self.config[command][key] if value is None else value})
-        return self.parser.instantiate_classes(Namespace({"subcommand": command, command: part}))[command][key]
+        return self.parser.instantiate(Namespace({"subcommand": command, command: part}))[command][key]
 
     def build_trainer(self, config: Namespace) -> pl.Trainer:
         """Build the trainer, with a CSV log, checkpoints and a progress bar in the run folder unless refused."""
@@ -106,7 +123,7 @@ class LitCLI(LightningCLI):
         training = self.subcommand == "fit"
         if settings["logger"] is not False:
             folder = self.folder.folder if training else self.folder.folder / self.subcommand
-            loggers.insert(0, CSVLogger(folder, name="", version=""))
+            loggers.insert(0, MetricsCSV(folder))
         if settings["enable_checkpointing"] is not False and training:
             callbacks += checkpoints(self.folder, settings["limit_val_batches"] != 0)
             settings["plugins"] = [*listed(settings["plugins"]), AtomicCheckpointIO()]
@@ -114,6 +131,10 @@ class LitCLI(LightningCLI):
             settings["enable_checkpointing"] = False
         if training:
             callbacks.append(Record(self.folder.config, self.dump(self.subcommand)))
+        if self.request.run and training:
+            callbacks.append(Explicit(self.stored["model"], self.plain_config("fit")["model"]))
+        if settings["enable_model_summary"] is None:
+            settings["enable_model_summary"] = False  # a table of nine lines, on stdout
         settings |= {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": self.folder.folder}
         return pl.Trainer(**settings)
 
@@ -122,6 +143,11 @@ class LitCLI(LightningCLI):
         kept = {key: value for key, value in vars(self.config[command]).items() if key in KEPT}
         return self._parser(command).dump(Namespace(kept), skip_none=False, skip_validation=True)
 
+    def plain_config(self, command: str) -> dict[str, Any]:
+        """The configuration in full as plain values."""
+        plain: dict[str, Any] = yaml.safe_load(self.dump(command))
+        return plain
+
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         resumed = {"ckpt_path": self.request.checkpoint, "weights_only": True} if subcommand == "fit" else {}
         return {"model": self.model, "datamodule": self.datamodule, **resumed}
@@ -129,7 +155,8 @@ class LitCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         """Run, and leave with the status of a process that was told to stop."""
         try:
-            super()._run_subcommand(subcommand)
+            with self.guarded():
+                super()._run_subcommand(subcommand)
         except SIGTERMException:
             sys.exit(143)
         except SystemExit:  # Lightning turns Ctrl-C into an exit, after the checkpoint
@@ -139,6 +166,11 @@ class LitCLI(LightningCLI):
 def listed(value: Any) -> list[Any]:
     """A trainer argument that may be one thing, several, or none."""
     return list(value) if isinstance(value, Iterable) else [value] if value not in (None, True, False) else []
+
+
+def unique(value: Any) -> Any:
+    """A list without repeats."""
+    return [item for number, item in enumerate(value) if item not in value[:number]] if isinstance(value, list) else value
 
 
 def placed(value: Any, folder: str) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
 
+from lit_ae.loggers import MetricsCSV
 from lit_ae.runs import Run
 
 
@@ -37,5 +38,30 @@ class Record(Callback):
             partial.write_text(self.text, encoding="utf-8")
             partial.replace(self.path)
             for logger in trainer.loggers:
-                if not isinstance(logger, CSVLogger):
+                if not isinstance(logger, MetricsCSV):
                     logger.log_hyperparams(yaml.safe_load(self.text))
+
+
+class Explicit(Callback):
+    """Lets optimizer settings that are given explicitly beat those that a checkpoint restores.
+
+    Args:
+        stored: The model's part of the run's configuration.
+        given: The same, as this command line has it.
+    """
+
+    def __init__(self, stored: dict[str, Any], given: dict[str, Any]) -> None:
+        self.stored, self.given = stored.get("init_args", {}), given.get("init_args", {})
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Change what is about to be restored; another class starts with a fresh state."""
+        old, new = self.stored.get("optimizer") or {}, self.given.get("optimizer") or {}
+        before, after = old.get("init_args") or {}, new.get("init_args") or {}
+        if old.get("class_path") != new.get("class_path"):
+            checkpoint["optimizer_states"] = []
+        changed = {name: value for name, value in after.items() if before.get(name) != value}
+        for state in checkpoint["optimizer_states"]:
+            for group in state["param_groups"]:
+                group.update({name: value for name, value in changed.items() if name in group})
+        if changed or self.stored.get("lr_scheduler") != self.given.get("lr_scheduler"):
+            checkpoint["lr_schedulers"] = []

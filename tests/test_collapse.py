@@ -69,7 +69,7 @@ def test_the_numbers_are_those_of_the_posterior(tmp_path) -> None:
     q = DiagonalGaussian(Known.s * x, Known.t.expand_as(x))
     torch.manual_seed(0)
     exact = float(functional.mutual_information(q, q.rsample((500,))))
-    assert values["val/mutual_information"] == pytest.approx(exact, abs=0.3)  # one sample each, against 500
+    assert values["val/mutual_information"] == pytest.approx(exact, abs=0.1)
     assert (tmp_path / "figures" / "latent_kl.png").is_file()
 
 
@@ -131,4 +131,4 @@ def test_two_processes_report_what_one_reports(tmp_path) -> None:
     one, two = values
     assert two["val/kl_max"] == pytest.approx(one["val/kl_max"], rel=1e-5)
     assert two["val/active_units"] == one["val/active_units"]
-    assert two["val/mutual_information"] == pytest.approx(one["val/mutual_information"], abs=0.2)
+    assert two["val/mutual_information"] == pytest.approx(one["val/mutual_information"], abs=0.1)

@@ -202,7 +202,8 @@ def test_mutual_information_in_parts_is_the_same() -> None:
 def test_active_units() -> None:
     mean = torch.tensor([[0.0, 0.05, 1.0], [0.0, -0.05, 3.0]])  # variances 0, 0.0025, 1
     assert functional.active_units(mean).tolist() == [False, False, True]
-    assert functional.active_units(mean, threshold=0.001).tolist() == [False, True, True]
+    assert functional.active_units(mean, threshold=0.002).tolist() == [False, True, True]
+    assert functional.active_units(mean, threshold=0.003).tolist() == [False, False, True]
     assert functional.active_units(mean[:1]).tolist() == [False, False, False]
 
 

@@ -108,7 +108,7 @@ def test_pixel_scale_is_the_second_half_of_the_first_dimension() -> None:
     torch.testing.assert_close(like.variance, torch.full((1, 3, 2, 2), 4.0), rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("make", [Gaussian, Laplace, partial(DiscretizedLogistic, levels=9)])
+@pytest.mark.parametrize("make", [Gaussian, Laplace])
 def test_learned_scales_start_at_the_given_value(make) -> None:
     x = torch.linspace(0, 1, 4)
     fixed, scalar, pixel = (make((4,), learned=how) for how in ("fixed", "scalar", "pixel"))
@@ -159,20 +159,38 @@ def test_categorical_reads_levels_first() -> None:
 
 
 def test_discretized_logistic_is_a_difference_of_cdfs() -> None:
-    head = DiscretizedLogistic((6,), levels=11, scale=0.2, learned="fixed")
+    head = DiscretizedLogistic((6,), levels=11, scale=0.2, shared_scale=True)
     loc, level = torch.rand(4, 6, dtype=torch.float64), torch.randint(0, 11, (4, 6)).double()
     upper = torch.where(level == 10, 1.0, (((level + 0.5) / 10 - loc) / 0.2).sigmoid())
     lower = torch.where(level == 0, 0.0, (((level - 0.5) / 10 - loc) / 0.2).sigmoid())
     torch.testing.assert_close(head(loc).elements(level / 10), -(upper - lower).log())
 
 
+@pytest.mark.parametrize("width", [0.0099, 0.0101])
+def test_discretized_logistic_has_no_seam(width) -> None:
+    head = DiscretizedLogistic((1,), levels=11, scale=0.1 / width, shared_scale=True)
+    loc, x = torch.zeros(1, 1, dtype=torch.float64), torch.full((1, 1), 0.5, dtype=torch.float64)
+    mass = (
+        torch.tensor(0.55 / 0.1 * width, dtype=torch.float64).sigmoid()
+        - torch.tensor(0.45 / 0.1 * width, dtype=torch.float64).sigmoid()
+    )
+    assert head(loc).elements(x).item() == pytest.approx(-mass.log().item(), abs=1e-7)
+
+
+def test_discretized_logistic_starts_at_the_given_scale() -> None:
+    loc, x = torch.rand(2, 4), torch.linspace(0, 1, 4)
+    shared, each = (DiscretizedLogistic((4,), levels=9, scale=0.3, shared_scale=how) for how in (True, False))
+    torch.testing.assert_close(shared(loc).log_prob(x), each(torch.cat([loc, torch.zeros(2, 4)], 1)).log_prob(x))
+    assert [len(list(head.parameters())) for head in (shared, each)] == [1, 0]
+
+
 def test_discretized_logistic_is_right_where_the_difference_underflows() -> None:
-    head = DiscretizedLogistic((1,), levels=256, scale=0.004, learned="fixed")
+    head = DiscretizedLogistic((1,), levels=256, scale=0.004, shared_scale=True)
     x = torch.tensor([[200 / 255]])
     far = head(torch.zeros(1, 1)).elements(x)  # 50 scales below the level: σ(a) − σ(b) is 0 in float32
     exact = head(torch.zeros(1, 1, dtype=torch.float64)).elements(x.double())
     assert far.item() == pytest.approx(exact.item(), rel=1e-5)
-    wide = DiscretizedLogistic((1,), levels=256, scale=1e6, learned="fixed")(torch.zeros(1, 1)).elements(x)
+    wide = DiscretizedLogistic((1,), levels=256, scale=1e6, shared_scale=True)(torch.zeros(1, 1)).elements(x)
     assert wide.item() == pytest.approx(log(4 * 255 * 1e6), rel=1e-5)  # density at its centre times the level's width
 
 

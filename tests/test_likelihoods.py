@@ -35,8 +35,7 @@ HEADS: dict[str, Make] = {
     "laplace pixel": partial(Laplace, learned="pixel"),
     "categorical": partial(Categorical, levels=5),
     "logistic": partial(DiscretizedLogistic, levels=5),
-    "logistic scalar": partial(DiscretizedLogistic, levels=5, learned="scalar"),
-    "logistic fixed": partial(DiscretizedLogistic, levels=5, learned="fixed"),
+    "logistic shared": partial(DiscretizedLogistic, levels=5, shared_scale=True),
 }
 MASSES = {name: make for name, make in HEADS.items() if name.startswith(("bernoulli", "categorical", "logistic"))}
 DENSITIES = {name: make for name, make in HEADS.items() if name not in MASSES}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import wandb
 from wandb.proto import wandb_internal_pb2
 
 from lit_ae.errors import ConfigError, StorageError
@@ -115,6 +116,7 @@ def log_one_of_each(logger: WandB) -> list[Path]:
     logger.log_metrics(METRICS, 7)
     logger.log_image("figures/map", [np.zeros((8, 8, 3), dtype=np.uint8)], 7)
     logger.finalize("success")
+    wandb.teardown()  # the process that writes the file ends, so that the file is whole
     return sorted(Path(logger.save_dir or "").glob("wandb/offline-run-*"))
 
 

@@ -173,6 +173,16 @@ def test_a_new_residual_block_is_the_identity() -> None:
     assert torch.equal(blocks[0](x), x)
 
 
+@pytest.mark.parametrize("upsample", ["transposed", "resize"])
+def test_deep_conv_nets_pass_on_what_differs(upsample: str) -> None:
+    torch.manual_seed(0)
+    widths = (32, 64, 64, 64, 64)
+    encoder = ConvEncoder((3, 64, 64), RAW, channels=widths)
+    decoder = ConvDecoder(LATENT, (3, 64, 64), channels=widths, upsample=upsample)
+    assert encoder(torch.randn(64, 3, 64, 64)).std(0).mean() > 0.05  # torch's own default: 2e-3
+    assert decoder(torch.randn(64, LATENT)).std(0).mean() > 0.05  # 2e-4 and 2e-3
+
+
 def affine(z: Tensor) -> Tensor:
     return torch.stack((z.sum(-1), z.prod(-1)), -1).unsqueeze(-1)
 

@@ -21,7 +21,7 @@ from lit_ae.batch import Batch, DataSpec
 from lit_ae.callbacks import LatentVisualization, Reconstructions, publish
 from lit_ae.callbacks.figures import MAX_BYTES, png, write
 from lit_ae.callbacks.latent_visualization import between, walks
-from lit_ae.errors import ConfigError, StorageError
+from lit_ae.errors import ConfigError, NonFiniteError, StorageError
 from lit_ae.models.ae import AE
 from lit_ae.models.vae import VAE
 from lit_ae.plots import (
@@ -124,6 +124,23 @@ def test_conditions_are_passed_on(tmp_path) -> None:
         Conditional(spec=data.spec, latent_dim=2), data
     )
     assert drawn(tmp_path) == ALL
+
+
+def test_half_precision_is_drawn(tmp_path) -> None:
+    data = Toy((1, 4, 4))
+    net = VAE(spec=data.spec, latent_dim=3)
+    trainer(tmp_path, LatentVisualization(grid=3), Reconstructions(), precision="bf16-mixed").fit(net, data)
+    assert drawn(tmp_path) == ALL
+
+
+def test_a_diverged_model_is_told_not_drawn(tmp_path) -> None:
+    data = Toy((1, 4, 4))
+    net = VAE(spec=data.spec, latent_dim=3)
+    nn.init.constant_(next(net.encoder.parameters()), float("nan"))
+    run = trainer(tmp_path, LatentVisualization())
+    with pytest.warns(UserWarning, match="every code is NaN"), pytest.raises(NonFiniteError):
+        run.validate(net, data, verbose=False)
+    assert drawn(tmp_path) == set()
 
 
 class Drawn(LatentVisualization):
@@ -244,7 +261,9 @@ def test_colour_stays_and_other_channels_are_averaged() -> None:
 def test_every_plot_stays_small_and_leaves_pyplot_alone() -> None:
     import matplotlib.pyplot as plt
 
-    faces = nn.functional.interpolate(torch.rand(60, 3, 4, 4), (64, 64), mode="bicubic").clamp(0, 1).unflatten(0, (6, 10))
+    faces = (
+        nn.functional.interpolate(torch.rand(60, 3, 4, 4), (64, 64), mode="bicubic").clamp(0, 1).unflatten(0, (6, 10))
+    )
     figures = [
         decoded_grid(faces, list(range(10)), list(range(6)), ("z₁", "z₂")),
         reconstructions(faces[0], faces[1]),

@@ -39,7 +39,18 @@ def test_it_trains_from_any_folder_with_a_config_by_name(wheel: Path, tmp_path: 
     (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
     # dependencies come from this environment as a bare path, so that its editable install of us stays out of sight
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--prefix", str(tmp_path / "env"), str(wheel)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--ignore-installed",
+        "--prefix",
+        str(tmp_path / "env"),
+        str(wheel),
+    ]
     subprocess.run(install, check=True, capture_output=True, text=True)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -16,6 +16,8 @@ from lit_ae.models.base import Autoencoder, Variational
 from lit_ae.plots import kl_bars
 from lit_ae.posteriors import DiagonalGaussian
 
+PAIRS = 2000  # samples of z that the mutual information is averaged over, several per x where x are few
+
 
 class CollapseMonitor(Collector):
     """Log what the latents carry, draw it, and warn in words when the posterior collapses to the prior.
@@ -74,7 +76,9 @@ class CollapseMonitor(Collector):
         kl, mean = rows["kl"].mean(0), rows["mean"]
         values = {"active_units": functional.active_units(mean).float().sum(), "kl_max": kl.max(), "kl_min": kl.min()}
         if "scale" in rows:
-            noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(0)).to(mean)  # on every process
+            draws = max(1, PAIRS // max(1, len(mean)))
+            # the same noise on every process, hence the same number
+            noise = torch.randn((draws, *mean.shape), generator=torch.Generator().manual_seed(0)).to(mean)
             q = DiagonalGaussian(mean, rows["scale"])
             values["mutual_information"] = functional.mutual_information(q, mean + rows["scale"] * noise)
         named = {f"val/{name}": value for name, value in values.items()}

@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from lit_ae.errors import StorageError
 
@@ -19,11 +20,15 @@ RESOLUTIONS = (150, 120, 100, 80, 60)  # dots per inch, the first that fits
 
 
 def png(figure: Figure) -> bytes:
-    """Draw a figure, 1200 pixels wide or as much less as keeps the file small."""
+    """Draw a figure, 1200 pixels wide; where the file grows large, in 256 colours and then with fewer pixels."""
     canvas = FigureCanvasAgg(figure)
     for resolution in RESOLUTIONS:
         buffer = io.BytesIO()
         canvas.print_figure(buffer, format="png", dpi=resolution, bbox_inches="tight", pad_inches=0.1)
+        if buffer.tell() > MAX_BYTES:
+            picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            buffer = io.BytesIO()
+            picture.save(buffer, format="png", optimize=True)
         if buffer.tell() <= MAX_BYTES:
             break
     return buffer.getvalue()

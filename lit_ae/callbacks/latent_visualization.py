@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
@@ -76,11 +79,16 @@ class LatentVisualization(Collector):
     def draw(self, trainer: Trainer, model: Autoencoder, rows: Rows) -> None:
         """Draw and publish all pictures."""
         assert self._first is not None
+        finite = rows["z"].flatten(1).isfinite().all(1)
+        if not finite.any():
+            rank_zero_warn("No pictures of the latent space: every code is NaN or infinite.")
+            return
+        rows = {name: value[finite] for name, value in rows.items()}
         z, y, scale, first = rows["z"], rows.get("y"), rows.get("scale"), self._first
         span = limits(first.x.float().cpu().numpy())
 
-        def show(name: str, draw: object) -> None:
-            publish(trainer, name, draw, self.history)  # type: ignore[arg-type]
+        def show(name: str, draw: Callable[[], Figure]) -> None:
+            publish(trainer, name, draw, self.history)
 
         show("latent", lambda: latent_scatter(z, y, scale, self.class_names, self.ellipses))
         if is_picture(model.input_shape):

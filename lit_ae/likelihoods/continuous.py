@@ -20,7 +20,7 @@ class Scale(nn.Module):
     """The scale of a likelihood: a constant, one parameter for all elements, or one value per element.
 
     A learned scale is s = min + (scale − min) · exp(r), which is `scale` at r = 0, never falls below `min`, and has a
-    gradient everywhere: the soft clip of Rybkin et al. 2021, section 4.
+    gradient everywhere: the soft clip of Rybkin et al. 2021.
 
     Args:
         scale: Fixed value, or value to start from.
@@ -162,7 +162,7 @@ class Laplace(LikelihoodHead):
         min_scale: Lower bound of a learned b.
     """
 
-    def __init__(self, shape: Shape, scale: float = 1.0, learned: Learned = "fixed", min_scale: float = 1e-3) -> None:
+    def __init__(self, shape: Shape, scale: float = 1.0, learned: Learned = "fixed", min_scale: float = 1e-4) -> None:
         super().__init__(shape)
         self.scale = Scale(scale, learned, min_scale, "scale")
 

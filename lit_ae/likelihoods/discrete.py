@@ -13,7 +13,7 @@ from lit_ae.batch import Shape
 from lit_ae.errors import ConfigError
 from lit_ae.functional import full_precision
 from lit_ae.likelihoods.base import Elements, Likelihood, UnitIntervalHead
-from lit_ae.likelihoods.continuous import Learned, Scale
+from lit_ae.likelihoods.continuous import Scale
 
 
 def check_levels(levels: int) -> int:
@@ -151,27 +151,28 @@ class Categorical(UnitIntervalHead):
 
 
 class DiscretizedLogistic(UnitIntervalHead):
-    """A logistic density gathered into levels (Kingma et al. 2016, appendix; Salimans et al. 2017, eq. 2).
+    """A logistic density gathered into levels (Kingma et al. 2016; Salimans et al. 2017, eq. 2).
 
     Args:
         shape: Shape of one sample, E.
         levels: Number of values that an element can take, evenly spaced over [0, 1]; x is rounded to the nearest.
-        scale: Scale s of the logistic in units of x; where learned, its value to start from.
-        learned: "fixed", "scalar" (one s, a parameter) or "pixel" (one per element, from the decoder).
-        min_scale: Lower bound of a learned s.
+        init_scale: Scale s of the logistic to start from, in units of x.
+        shared_scale: Learn one s for all elements, a parameter (Kingma et al.), instead of one per element, from the
+            decoder (Salimans et al.).
+        min_scale: Lower bound of s.
     """
 
     def __init__(
         self,
         shape: Shape,
         levels: int = 256,
-        scale: float = 0.1,
-        learned: Learned = "pixel",
+        init_scale: float = 0.1,
+        shared_scale: bool = False,
         min_scale: float = 1e-4,
     ) -> None:
         super().__init__(shape)
         self.levels = check_levels(levels)
-        self.scale = Scale(scale, learned, min_scale, "scale")
+        self.scale = Scale(init_scale, "scalar" if shared_scale else "pixel", min_scale, "init_scale")
 
     def raw_shape(self) -> Shape:
         """E, or (2 · E₀, E₁, ...) where the decoder yields s."""

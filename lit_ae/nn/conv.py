@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lit_ae.batch import Shape
 from lit_ae.nn.base import Decoder, Encoder, check_sizes
-from lit_ae.nn.blocks import ChannelsLast, check_choice, check_picture, down, group_norm, pyramid, up
+from lit_ae.nn.blocks import ChannelsLast, check_choice, check_picture, down, group_norm, keep_scale, pyramid, up
 from lit_ae.nn.mlp import mlp
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -23,7 +23,8 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 class ConvEncoder(Encoder):
     """Convolutional encoder of pictures of any size: each stage halves the picture, rounding up.
 
-    Weights start as torch's layers do: with two to five stages nothing vanishes, and papers' numbers rest on it.
+    Convolutions start as He et al. (2015) say, so that five stages pass on as much as two; the fully connected layers
+    start as torch's do, so that first codes are small.
 
     Args:
         input_shape: Shape of one picture, (C, H, W).
@@ -58,6 +59,7 @@ class ConvEncoder(Encoder):
         for n_in, n_out, size in zip((input_shape[0], *channels[:-1]), channels, sizes, strict=True):
             layers += [ChannelsLast(), down(n_in, n_out, size, kernel), NORMS[norm](n_out), activation()]
         self.trunk = nn.Sequential(*layers)
+        keep_scale(self.trunk)
         self.head = mlp((channels[-1] * prod(smallest), *dense, out_features), activation)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,6 +69,8 @@ class ConvEncoder(Encoder):
 
 class ConvDecoder(Decoder):
     """Convolutional decoder to pictures of any size, the mirror image of `ConvEncoder`.
+
+    Convolutions start as He et al. (2015) say, but the last, which starts as torch's do: first pictures are faint.
 
     Args:
         in_features: Number of latent dimensions.
@@ -107,6 +111,7 @@ class ConvDecoder(Decoder):
         for n_in, n_out, size in zip(channels, (*channels[1:], output_shape[0]), reversed(sizes), strict=True):
             layers += [NORMS[norm](n_in), activation(), ChannelsLast(), up(n_in, n_out, size, kernel, upsample)]
         self.trunk = nn.Sequential(*layers)
+        keep_scale(self.trunk[:-1])
 
     def forward(self, z: Tensor) -> Tensor:
         """Map z, (B, in_features), to raw parameters, (B, C, H, W)."""

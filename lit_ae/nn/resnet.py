@@ -55,9 +55,9 @@ class ResNetEncoder(Encoder):
         self,
         input_shape: Shape,
         out_features: int,
-        channels: tuple[int, ...] = (32, 64, 128),
+        channels: tuple[int, ...] = (32, 64),
         depth: int = 2,
-        activation: Callable[[], nn.Module] = nn.SiLU,
+        activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
         check_picture(self, input_shape, channels)
@@ -95,9 +95,9 @@ class ResNetDecoder(Decoder):
         self,
         in_features: int,
         output_shape: Shape,
-        channels: tuple[int, ...] = (128, 64, 32),
+        channels: tuple[int, ...] = (64, 32),
         depth: int = 2,
-        activation: Callable[[], nn.Module] = nn.SiLU,
+        activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
         check_picture(self, output_shape, channels)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lit_ae.plots.style import array, styled
-from lit_ae.plots.tiles import curves, is_picture, limits, panels, sheet
+from lit_ae.plots.tiles import bundle, curves, is_picture, limits, panels, sheet
 
 Values = Tensor | np.ndarray
 
@@ -54,7 +54,7 @@ def samples(x: Values, span: tuple[float, float] | None = None) -> Figure:
     """Samples of the prior, decoded, (N, *E)."""
     x = shown(x, 1)
     if x.ndim == 2:
-        return curves(x[None], "Samples from the prior", [""], range(1, len(x) + 1), "sample")
+        return bundle(x, "Samples from the prior")
     columns = int(np.ceil(np.sqrt(len(x) * 1.6)))
     rows = max(len(x) // columns, 1)
     page = x[: rows * columns].reshape(rows, -1, *x.shape[1:])

@@ -125,6 +125,17 @@ def curve(axes: Axes, vector: np.ndarray, **style: object) -> None:
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
+def bundle(x: np.ndarray, title: str) -> Figure:
+    """All vectors (N, D) in one panel."""
+    figure = canvas(WIDTH, 4.0)
+    axes = figure.add_subplot()
+    for vector in x:
+        curve(axes, vector, color=ACCENT, alpha=0.4, linewidth=1.2)
+    axes.set_title(title)
+    axes.set(xlabel="element of x", ylabel="value")
+    return figure
+
+
 def panels(pairs: Sequence[tuple[np.ndarray, np.ndarray]], title: str, names: tuple[str, str]) -> Figure:
     """A panel per pair of vectors (D,), both curves in it."""
     columns = min(3, len(pairs))
@@ -138,5 +149,6 @@ def panels(pairs: Sequence[tuple[np.ndarray, np.ndarray]], title: str, names: tu
         axes.set_visible(False)
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     figure.supxlabel("element of x", fontsize=12)
+    figure.supylabel("value", fontsize=12)
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure
