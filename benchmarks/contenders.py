@@ -1,4 +1,4 @@
-"""What is timed, each behind the same two methods: a bare loop, pythae's trainer, lit_ae's console command, the loader."""
+"""What is timed, behind one interface: a bare loop, pythae's trainer, lit_ae's console command, the loader alone."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ class LitAE(Contender):
         }
         given = [str(item) for pair in arguments.items() for item in pair]
         self.cli = Built(resolve(["fit", *given, *self.argv]))
-        self.cli.trainer.callbacks.append(Ticks(self.tick))
+        self.cli.trainer.callbacks.append(Ticks(self.tick))  # type: ignore[attr-defined]
 
     def train(self) -> None:
         self.epochs += 1

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from lit_ae.plots.style import INK, canvas, styled
 
+TIMES = "\N{MULTIPLICATION SIGN}"
 Ratio = tuple[float, float, float]  # median, smallest, largest
 
 
@@ -63,6 +64,14 @@ class Row:
         bars = {"time <= {:g} x bare": self.max_time, "speed >= {:g} x pythae": self.min_speed}
         bars["images/s >= {:,.0f}"] = self.min_rate
         return "; ".join(text.format(bar) for text, bar in bars.items() if bar is not None)
+
+    @property
+    def goal(self) -> float:
+        """Pictures per second at which the last bar would be reached, 0 where there is none."""
+        goals = [self.min_rate or 0.0]
+        goals += [self.rate * self.time[0] / self.max_time] if self.time and self.max_time else []
+        goals += [self.rate * self.min_speed / self.speed[0]] if self.speed and self.min_speed else []
+        return max(goals)
 
     @property
     def reached(self) -> str:
@@ -122,7 +131,10 @@ def write_csv(rows: Sequence[Row], path: Path, constants: Mapping[str, object]) 
     table = []
     for row in rows:
         cells: dict[str, object] = {"trained": row.family, "contender": row.name, "batch": row.batch}
-        cells |= {"ms_per_step": f"{row.step:.4f}" if row.ms else "", "images_per_s": f"{row.rate:.0f}" if row.ms else ""}
+        cells |= {
+            "ms_per_step": f"{row.step:.4f}" if row.ms else "",
+            "images_per_s": f"{row.rate:.0f}" if row.ms else "",
+        }
         for name, ratio in (("time_over_bare", row.time), ("speed_over_pythae", row.speed)):
             for part, key in enumerate((name, f"{name}_min", f"{name}_max")):
                 cells[key] = f"{ratio[part]:.3f}" if ratio else ""
@@ -137,50 +149,49 @@ def write_csv(rows: Sequence[Row], path: Path, constants: Mapping[str, object]) 
 
 def text(rows: Sequence[Row]) -> str:
     """The rows for a terminal."""
-    lines = [f"{'':<32}{'ms/step':>9}{'images/s':>12}{'time/bare (range)':>22}{'speed/pythae (range)':>24}  bars"]
+    lines = [f"{'':<32}{'ms/step':>9}{'images/s':>12}{'time/bare (range)':>24}{'speed/pythae (range)':>25}  bars"]
     for row in rows:
         label = f"{row.family}, {row.name}"
         if not row.ms:
             lines.append(f"{label:<32}  {row.note}")
             continue
-        ratios = ["" if not r else f"{r[0]:.2f} ({r[1]:.2f}–{r[2]:.2f})" for r in (row.time, row.speed)]
+        ratios = ["" if not r else f"{r[0]:.3f} ({r[1]:.2f} to {r[2]:.2f})" for r in (row.time, row.speed)]
         verdict = f"  {row.bars}: {row.reached or 'not measured'}" if row.bars else ""
-        lines.append(f"{label:<32}{row.step:>9.3f}{row.rate:>12,.0f}{ratios[0]:>22}{ratios[1]:>24}{verdict}")
+        lines.append(f"{label:<32}{row.step:>9.3f}{row.rate:>12,.0f}{ratios[0]:>24}{ratios[1]:>25}{verdict}")
     return "\n".join(lines)
 
 
 @styled
 def draw(rows: Sequence[Row], title: str, subtitle: str) -> Figure:
     """Bars of pictures per second, one panel per family, with a mark at the speed to reach."""
-    families = {family: [r for r in rows if r.family == family and r.ms] for family in dict.fromkeys(r.family for r in rows)}
-    figure = canvas(8.0, 1.5 + 0.46 * sum(map(len, families.values())) + 0.75 * len(families))
-    heights = [len(members) + 0.6 for members in families.values()]
-    panels = figure.subplots(len(families), 1, height_ratios=heights, squeeze=False)[:, 0]
-    figure.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
+    ran = [row for row in rows if row.ms]
+    families = {name: [row for row in ran if row.family == name] for name in dict.fromkeys(row.family for row in ran)}
+    sizes = [len(members) for members in families.values()]
+    figure = canvas(8.0, 1.2 + 0.5 * sum(sizes) + 0.45 * len(sizes))
+    figure.suptitle(f"{title}\n\n", x=0.01, ha="left", fontsize=15, fontweight="bold")
+    figure.text(0.01, 1 - 0.42 / figure.get_figheight(), subtitle, va="top", fontsize=11)
+    panels = figure.subplots(len(families), 1, height_ratios=[n + 0.3 for n in sizes], squeeze=False)[:, 0]
     for axes, (family, members) in zip(panels, families.items(), strict=True):
         panel(axes, family, members)
-    panels[-1].set_xlabel(f"images per second, median ({subtitle})", fontsize=11)
     return figure
 
 
 def panel(axes: Axes, family: str, members: Sequence[Row]) -> None:
-    """Draw one family."""
-    axes.set_title(family, fontsize=12)
+    """Draw one family, each bar labelled: an axis of numbers would say nothing more."""
+    axes.set_title(family, fontsize=12, pad=4)
     for place, row in enumerate(members):
         colour = "#9A9A9A" if row.name == "bare" else "#E69F00" if row.name == "pythae" else "#0072B2"
-        axes.barh(place, row.rate, color=colour, height=0.72)
+        axes.barh(place, row.rate, color=colour, height=0.75)
         parts = [f"{row.rate:,.0f}"]
-        parts += [f"{row.time[0]:.2f}× bare time"] if row.time else []
-        parts += [f"{row.speed[0]:.2f}× pythae"] if row.speed else []
-        goal = max([row.min_rate or 0, (row.speed and row.min_speed or 0) * (row.rate / row.speed[0] if row.speed else 0)])
-        if row.time and row.max_time:
-            goal = max(goal, row.rate * row.time[0] / row.max_time)
-        if goal:
-            axes.plot([goal, goal], [place - 0.36, place + 0.36], color="black", linewidth=2.5)
-        axes.annotate(" · ".join(parts), (max(row.rate, goal), place), (6, 0), textcoords="offset points", va="center", color=INK, fontsize=11)
+        parts += [f"{row.time[0]:.2f}{TIMES} bare's time"] if row.time else []
+        parts += [f"{row.speed[0]:.2f}{TIMES} pythae's speed"] if row.speed else []
+        if goal := row.goal:
+            axes.plot([goal, goal], [place - 0.4, place + 0.4], color="black", linewidth=2.5)
+        end = (max(row.rate, goal), place)
+        axes.annotate("  ".join(parts), end, (7, 0), textcoords="offset points", va="center", color=INK, fontsize=11)
+    axes.set_xlim(0, 2.2 * max(max(row.rate, row.goal) for row in members))
     axes.set_yticks(range(len(members)), [row.name for row in members])
-    axes.invert_yaxis()
+    axes.set_ylim(len(members) - 0.5, -0.5)
+    axes.set_xticks([])
     axes.tick_params(axis="y", length=0)
-    axes.margins(x=0.5)
-    axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.spines["bottom"].set_visible(False)

@@ -1,4 +1,4 @@
-"""Training speed on MNIST, in one run: a bare loop, pythae, lit_ae, lit_ae with its fast config; a conv VAE; the loader.
+"""Training speed on MNIST, in one run: a bare loop, pythae, lit_ae, lit_ae's fast config; a conv VAE; the loader.
 
 python benchmarks/throughput.py [--device cuda] [--data FOLDER] [--quick]
 """
@@ -36,7 +36,7 @@ MLP, CONV, LOADER = "VAE 784-512-16", "Conv VAE 32-64", "No training"
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("LIT_AE_DATA"), help="folder that holds MNIST/raw")
+    parser.add_argument("--data", type=Path, default=os.environ.get("LIT_AE_DATA"), help="folder with MNIST/raw")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=7, help="rounds that count, after one that compiles")
     parser.add_argument("--steps", type=int, default=500, help="timed steps per round, after 40 untimed ones")
@@ -54,20 +54,24 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     with TemporaryDirectory(prefix="lit_ae-bench-") as scratch:
         folder = given.data or (generate(Path(scratch)) if given.quick else Path("data"))
+        if given.data and not (folder / "MNIST" / "raw").is_dir():
+            sys.exit(f"throughput: {folder} holds no MNIST/raw: name a folder that does, or none, to download MNIST.")
         size = (1, 50, 10) if given.quick else (given.rounds, given.steps, 40)
         plan = Plan(folder, Path(scratch), torch.device(given.device), *size)
         try:
             rows, resident = measure(plan)
         except LitAEError as error:
-            sys.exit(f"throughput: {error}")
+            sys.exit(f"throughput: {str(error).splitlines()[0]}")
     compare(rows)
     name, threads = machine(plan.device), torch.get_num_threads()
-    target = given.out / f"throughput-{slug(name)}-{threads}-threads.csv"
+    where = f"{name}, {threads} CPU thread{'s' * (threads > 1)}"
+    target = given.out / f"throughput-{slug(where)}.csv"
     constants = {"steps": plan.steps, "device": given.device, "machine": name, "threads": threads}
     write_csv(rows, target, constants | resident)
     title = f"Training speed on MNIST, batch {plan.batch}"
-    draw(rows, title, f"{name}, {threads} threads").savefig(target.with_suffix(".png"), dpi=100)
-    print(f"\n{title}, {name}, {threads} threads\n\n{text(rows)}\n")
+    subtitle = f"Images per second on {where}, median of {plan.rounds} rounds. Black: to reach."
+    draw(rows, title, subtitle).savefig(target.with_suffix(".png"), dpi=100)
+    print(f"\n{title}, {where}\n\n{text(rows)}\n")
     print(", ".join(f"{key} {value}" for key, value in resident.items()), target, sep="\n")
 
 
@@ -81,7 +85,9 @@ def measure(plan: Plan) -> tuple[list[Row], dict[str, float]]:
     assert isinstance(source, Resident)
     resident = {"mnist_uint8_mb": source.samples.x.nbytes / 1e6, "process_growth_mb": round(memory() - before, 1)}
     if plan.total * plan.batch > len(positions):
-        sys.exit(f"throughput: a round of {plan.total} steps is more than an epoch of {len(positions):,}: lower --steps.")
+        sys.exit(
+            f"throughput: a round of {plan.total} steps is more than an epoch of {len(positions):,}: lower --steps."
+        )
     pictures = source.samples.x[positions]
     builders: dict[Row, Callable[[], Contender]] = {
         Row(MLP, "bare", plan.batch): lambda: Bare(plan, pictures, MLPEncoder, MLPDecoder),

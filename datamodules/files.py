@@ -58,7 +58,7 @@ class PictureFiles(DataModule, ABC):
         crop: int | None = None,
         num_workers: int = 2,
         on_error: Literal["raise", "skip"] = "raise",
-        memory_mib: int = 0,
+        memory_mib: int = 1024,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

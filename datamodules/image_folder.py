@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -32,23 +32,15 @@ class ImageFolder(PictureFiles):
         root: Folder with the pictures.
         test_fraction: Part of the pictures that is held out as test data, whatever the seed, where `root` has no
             `test` folder.
-        size: Height and width of the samples in pixels; one number for both. The largest centred part with these
-            proportions is resized.
-        channels: 1 for grey, 3 for colour.
-        memory_mib: A split whose decoded pictures take at most so many MiB is decoded once and held in memory by each
-            process; a larger one is decoded anew in every epoch.
     """
 
     def __init__(
         self,
         root: str = "data",
         test_fraction: float = 0.1,
-        size: int | tuple[int, int] = 64,
-        channels: Literal[1, 3] = 3,
-        memory_mib: int = 2048,
         **kwargs: Any,
     ) -> None:
-        super().__init__(size=size, channels=channels, memory_mib=memory_mib, **kwargs)
+        super().__init__(**kwargs)
         if not 0 < test_fraction < 1:
             raise ConfigError(f"--data.test_fraction is {test_fraction}: give a number between 0 and 1.")
         self.root, self.test_fraction = Path(root), test_fraction

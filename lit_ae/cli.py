@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
         return launch(request)
     except KeyboardInterrupt:
-        print("lit_ae: interrupted.", file=sys.stderr)
+        print("lit_ae: interrupted before training began.", file=sys.stderr)
         return 130
     except SystemExit as stop:  # --help and --print_config leave this way
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -78,4 +79,10 @@ def mistake(error: BaseException | None) -> LitAEError | None:
 
 def run() -> None:
     """Entry point of the console script."""
-    sys.exit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)

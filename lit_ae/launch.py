@@ -21,6 +21,7 @@ from lit_ae.errors import RunError
 from lit_ae.lightning_cli import LitCLI
 
 PLUGINS = "lit_ae.plugins"  # entry points: packages whose classes get short names
+NOISE = ("Tip:", "TPU available", "Seed set to", "Trainer.fit` stopped", "was configured so")
 SHOWN = ("elbo", "distortion", "rate", "mse")
 
 
@@ -37,9 +38,12 @@ def launch(request: Request) -> int:
 def report(cli: LitCLI) -> None:
     """Say where the run is, how it ended, and which pictures it drew."""
     values = cli.trainer.callback_metrics
-    shown = [f"{name} {values[f'val/{name}'].item():.2f}" for name in SHOWN if f"val/{name}" in values]
     print(f"run      {cli.folder.folder}")
-    print(f"val      {', '.join(shown)} (nats per sample)")
+    if not values:
+        epochs = cli.trainer.current_epoch
+        print(f"It has trained for {epochs} epochs already: raise --trainer.max_epochs to go on.", file=sys.stderr)
+    if shown := [f"{name} {values[f'val/{name}'].item():.2f}" for name in SHOWN if f"val/{name}" in values]:
+        print(f"val      {', '.join(shown)} (nats per sample)")
     for picture in sorted(cli.folder.figures.glob("*.png")):
         print(f"picture  {picture}")
 
@@ -56,8 +60,17 @@ def import_classes() -> None:
 
 
 def quieten() -> None:
-    """Drop what Lightning says of other products and of its own internals."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
-    warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
+    """Drop what Lightning says of other products and of its own internals; the rest goes to stderr."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(sys.stderr)  # bound at import, which may be long ago
+            handler.addFilter(wanted)
+    for text in (".*pytree.*", "Checkpoint directory .* exists and is not empty"):  # the directory is the run's
+        warnings.filterwarnings("ignore", text, module=r"lightning\.pytorch")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\.pytorch")
+
+
+def wanted(record: logging.LogRecord) -> bool:
+    """Whether a message is of use here."""
+    return not any(word in record.getMessage() for word in NOISE)

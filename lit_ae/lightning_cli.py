@@ -157,10 +157,11 @@ class LitCLI(LightningCLI):
         try:
             with self.guarded():
                 super()._run_subcommand(subcommand)
-        except SIGTERMException:
-            sys.exit(143)
-        except SystemExit:  # Lightning turns Ctrl-C into an exit, after the checkpoint
-            sys.exit(130 if self.trainer.state.status == TrainerStatus.INTERRUPTED else 1)
+        except SystemExit as stop:  # what Lightning makes of a signal, after the checkpoint
+            if subcommand == "fit" and any(self.folder.checkpoints.glob("last.ckpt")):
+                rank_zero_info(f"Stopped: go on with lit_ae fit --ckpt_path {self.folder.folder}")
+            interrupted = self.trainer.state.status == TrainerStatus.INTERRUPTED
+            sys.exit(143 if isinstance(stop, SIGTERMException) else 130 if interrupted else 1)
 
 
 def listed(value: Any) -> list[Any]:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from lit_ae.cli import main
+
+SCRIPT = Path(sys.executable).parent / "lit_ae"
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +23,59 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("LIT_AE_DATA is not set: no real pictures on this machine")
     return Path(folder)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+Console = Callable[..., Done]
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in ("LIT_AE_RUN", "LOCAL_RANK", "WORLD_SIZE")}
+    return {**kept, "OMP_NUM_THREADS": "1", **more}
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Console:
+    """Runs the real console script in a process of its own, in `tmp_path`."""
+
+    def call(*arguments: str, cwd: Path = tmp_path, timeout: float = 300, **more: str) -> Done:
+        command = [str(SCRIPT), *arguments]
+        done = subprocess.run(command, cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=timeout)
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture
+def lit_ae(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Console:
+    """Runs a command line in this process, in `tmp_path`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def call(*arguments: str) -> Done:
+        capfd.readouterr()
+        status = main([*arguments])
+        return Done(status, *capfd.readouterr())
+
+    return call
+
+
+QUICK = ("--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--model.encoder.hidden=[16]")
+QUICK += ("--model.decoder.hidden=[16]", "--trainer.limit_val_batches=1")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small VAE, trained for two epochs. Do not write into it: copy it."""
+    folder = tmp_path_factory.mktemp("trained")
+    arguments = ["fit", "--config", "vae", "--trainer.callbacks=[]", "--trainer.max_epochs=2", f"--runs={folder}"]
+    assert main([*arguments, *QUICK]) == 0
+    return folder / "vae" / "0"

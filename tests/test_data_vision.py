@@ -187,7 +187,7 @@ class Listed(PictureFiles):
     """The pictures of a folder in the order of their names, all of them in every split."""
 
     def __init__(self, folder: Path, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"memory_mib": 0, **kwargs})
         self.folder = folder
 
     def files(self, split: Split) -> Files:

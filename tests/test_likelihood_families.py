@@ -159,7 +159,7 @@ def test_categorical_reads_levels_first() -> None:
 
 
 def test_discretized_logistic_is_a_difference_of_cdfs() -> None:
-    head = DiscretizedLogistic((6,), levels=11, scale=0.2, shared_scale=True)
+    head = DiscretizedLogistic((6,), levels=11, init_scale=0.2, shared_scale=True)
     loc, level = torch.rand(4, 6, dtype=torch.float64), torch.randint(0, 11, (4, 6)).double()
     upper = torch.where(level == 10, 1.0, (((level + 0.5) / 10 - loc) / 0.2).sigmoid())
     lower = torch.where(level == 0, 0.0, (((level - 0.5) / 10 - loc) / 0.2).sigmoid())
@@ -168,7 +168,7 @@ def test_discretized_logistic_is_a_difference_of_cdfs() -> None:
 
 @pytest.mark.parametrize("width", [0.0099, 0.0101])
 def test_discretized_logistic_has_no_seam(width) -> None:
-    head = DiscretizedLogistic((1,), levels=11, scale=0.1 / width, shared_scale=True)
+    head = DiscretizedLogistic((1,), levels=11, init_scale=0.1 / width, shared_scale=True)
     loc, x = torch.zeros(1, 1, dtype=torch.float64), torch.full((1, 1), 0.5, dtype=torch.float64)
     mass = (
         torch.tensor(0.55 / 0.1 * width, dtype=torch.float64).sigmoid()
@@ -179,18 +179,18 @@ def test_discretized_logistic_has_no_seam(width) -> None:
 
 def test_discretized_logistic_starts_at_the_given_scale() -> None:
     loc, x = torch.rand(2, 4), torch.linspace(0, 1, 4)
-    shared, each = (DiscretizedLogistic((4,), levels=9, scale=0.3, shared_scale=how) for how in (True, False))
+    shared, each = (DiscretizedLogistic((4,), levels=9, init_scale=0.3, shared_scale=how) for how in (True, False))
     torch.testing.assert_close(shared(loc).log_prob(x), each(torch.cat([loc, torch.zeros(2, 4)], 1)).log_prob(x))
     assert [len(list(head.parameters())) for head in (shared, each)] == [1, 0]
 
 
 def test_discretized_logistic_is_right_where_the_difference_underflows() -> None:
-    head = DiscretizedLogistic((1,), levels=256, scale=0.004, shared_scale=True)
+    head = DiscretizedLogistic((1,), levels=256, init_scale=0.004, shared_scale=True)
     x = torch.tensor([[200 / 255]])
     far = head(torch.zeros(1, 1)).elements(x)  # 50 scales below the level: σ(a) − σ(b) is 0 in float32
     exact = head(torch.zeros(1, 1, dtype=torch.float64)).elements(x.double())
     assert far.item() == pytest.approx(exact.item(), rel=1e-5)
-    wide = DiscretizedLogistic((1,), levels=256, scale=1e6, shared_scale=True)(torch.zeros(1, 1)).elements(x)
+    wide = DiscretizedLogistic((1,), levels=256, init_scale=1e6, shared_scale=True)(torch.zeros(1, 1)).elements(x)
     assert wide.item() == pytest.approx(log(4 * 255 * 1e6), rel=1e-5)  # density at its centre times the level's width
 
 
@@ -243,7 +243,7 @@ def test_bernoulli_warns_once_of_grey_data() -> None:
         (partial(Laplace, scale=0.0), "--model.likelihood.scale"),
         (partial(Categorical, levels=1), "--model.likelihood.levels"),
         (partial(DiscretizedLogistic, levels=0), "--model.likelihood.levels"),
-        (partial(DiscretizedLogistic, scale=-1.0), "--model.likelihood.scale"),
+        (partial(DiscretizedLogistic, init_scale=-1.0), "--model.likelihood.init_scale"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(make, words) -> None:

@@ -6,11 +6,11 @@ from torch import Tensor
 
 from lit_ae.batch import Batch
 from lit_ae.models.base import Coefficients
-from lit_ae.models.latent import VectorLatent
+from lit_ae.models.latent import PointLatent
 from lit_ae.models.output import Output
 
 
-class AE(VectorLatent):
+class AE(PointLatent):
     """Autoencoder: reconstruct the input through a bottleneck.
 
     Minimises E[−log p(x|z)] at z = Enc(x). With the default likelihood, a Gaussian of σ² = ½, that is ‖x − x̂‖² plus

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from torch import Tensor
 from torch.distributions import Distribution
@@ -31,9 +32,9 @@ class VectorLatent(Autoencoder, ABC):
         encoder: Builds the encoder from (input_shape, out_features).
         decoder: Builds the decoder from (in_features, output_shape).
         likelihood: Builds the head that turns the decoder's output into p(x|z).
-        posterior: Builds the head that turns the encoder's output into q(z|x).
         optimizer: Builds the optimizer from the parameters.
         lr_scheduler: Builds a learning-rate scheduler, stepped once per epoch, from the optimizer.
+        posterior: Builds the head that turns the encoder's output into q(z|x).
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class VectorLatent(Autoencoder, ABC):
         encoder: Callable[[Shape, int], Encoder] = MLPEncoder,
         decoder: Callable[[int, Shape], Decoder] = MLPDecoder,
         likelihood: Callable[[Shape], LikelihoodHead] = Gaussian,
-        posterior: Callable[[Shape], PosteriorHead] = DeltaHead,
         optimizer: Callable[[Iterable[Tensor]], Optimizer] = FusedAdam,
         lr_scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        *,
+        posterior: Callable[[Shape], PosteriorHead],
     ) -> None:
         super().__init__(spec, optimizer, lr_scheduler)
         if latent_dim < 1:
@@ -70,6 +72,17 @@ class VectorLatent(Autoencoder, ABC):
     def decode(self, z: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Likelihood:  # type: ignore[override]
         """p(x|z), batch (*B), event E."""
         return self.likelihood(fold(self.decoder, z)).masked(mask)
+
+
+class PointLatent(VectorLatent, ABC):
+    """One point in latent space per sample: the encoder's output is the latent.
+
+    It takes the arguments of `VectorLatent` but the posterior, which is always a `Delta`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, posterior=DeltaHead, **kwargs)
+        self.remove_ignored_hparams(["posterior"])  # no argument of ours: a checkpoint must not pass it back
 
 
 class VectorVariational(VectorLatent, Variational, ABC):
@@ -101,7 +114,9 @@ class VectorVariational(VectorLatent, Variational, ABC):
         optimizer: Callable[[Iterable[Tensor]], Optimizer] = FusedAdam,
         lr_scheduler: Callable[[Optimizer], LRScheduler] | None = None,
     ) -> None:
-        super().__init__(spec, latent_dim, encoder, decoder, likelihood, posterior, optimizer, lr_scheduler)
+        super().__init__(
+            spec, latent_dim, encoder, decoder, likelihood, optimizer, lr_scheduler, posterior=posterior
+        )
         if free_bits < 0:
             raise ConfigError(f"free_bits is {free_bits}: set --model.free_bits to 0 or more nats per dimension.")
         self.prior_net = prior(self.latent_shape)
