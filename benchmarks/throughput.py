@@ -9,7 +9,6 @@ import argparse
 import gc
 import logging
 import os
-import resource
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -128,7 +127,7 @@ def quiet() -> Iterator[None]:
 def memory() -> float:
     """Resident memory of this process in MB, nan where the system does not say."""
     statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * resource.getpagesize() / 1e6 if statm.is_file() else float("nan")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if statm.is_file() else float("nan")
 
 
 def generate(folder: Path) -> Path:

@@ -29,7 +29,8 @@ class CelebA(PictureFiles):
         download: Fetch the files with torchvision (needs the package gdown) where they are missing.
         size: Height and width of the samples in pixels; one number for both.
         channels: 1 for grey, 3 for colour.
-        crop: Side in pixels of the centred square that is cut out before resizing; the files have 218×178.
+        crop: Side in pixels of the centred square that is cut out before resizing, by default 148 of the
+            files' 218×178.
     """
 
     def __init__(
@@ -38,10 +39,10 @@ class CelebA(PictureFiles):
         download: bool = False,
         size: int | tuple[int, int] = 64,
         channels: Literal[1, 3] = 3,
-        crop: int | None = 148,
+        crop: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(size=size, channels=channels, crop=crop, **kwargs)
+        super().__init__(size=size, channels=channels, crop=crop or 148, **kwargs)
         self.root, self.download = Path(root), download
 
     def files(self, split: Split) -> Files:

@@ -35,12 +35,15 @@ def final(base: type) -> Iterator[type]:
 def test_one_name_one_default(base: type) -> None:
     import_classes()
     assert datamodules.__name__ == "datamodules"
-    defaults: dict[str, dict[str, str]] = {}
+    defaults: dict[str, set[str]] = {}
     for cls in final(base):
-        for constructor in {c.__init__ for c in cls.__mro__ if "__init__" in vars(c)}:  # type: ignore[misc]
-            for name, parameter in inspect.signature(constructor).parameters.items():
+        effective: dict[str, str] = {}
+        for ancestor in reversed(cls.__mro__):  # a class's own default replaces that of the one it passes it on to
+            for name, parameter in inspect.signature(ancestor.__init__).parameters.items():  # type: ignore[misc]
                 if parameter.default is not inspect.Parameter.empty:
-                    defaults.setdefault(name, {})[cls.__name__] = repr(parameter.default)
-    clashes = {name: owners for name, owners in defaults.items() if len(set(owners.values())) > 1}
+                    effective[name] = repr(parameter.default)
+        for name, default in effective.items():
+            defaults.setdefault(name, set()).add(default)
+    clashes = {name: values for name, values in defaults.items() if len(values) > 1}
     assert defaults or base in (PosteriorHead, Prior, Transform)
     assert not clashes
