@@ -52,7 +52,8 @@ def resolve(argv: list[str]) -> Request:
     command, *rest = argv
     if command not in TRAINER_COMMANDS:
         near = get_close_matches(command, [*COMMANDS, "--help", "--version", "--print_shtab"], n=1, cutoff=0.4)
-        raise ConfigError(f"There is no command {command!r}: " + (f"did you mean {near[0]!r}?" if near else "see lit_ae --help."))
+        hint = f"did you mean {near[0]!r}?" if near else "see lit_ae --help."
+        raise ConfigError(f"There is no command {command!r}: {hint}")
     if {"-h", "--help"} & set(rest):
         return Request(argv)
     named = take_positional(rest) if command != "fit" else None
@@ -104,7 +105,7 @@ def run_name(rest: list[str], configs: list[Path]) -> str:
 def setting(rest: list[str], configs: Iterable[Path], key: str) -> str | None:
     """Value of a top-level key: the last flag's, else the last config's that has it."""
     values = [read(path).get(key) for path in configs] + peek(rest, f"--{key}")
-    return ([str(value) for value in values if value] or [None])[-1]
+    return next((str(value) for value in reversed(values) if value), None)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def variants() -> list[Entry]:
 def datamodules() -> list[Entry]:
     """Every datamodule that `--data` knows by its short name."""
     spec = find_spec("datamodules")
-    assert spec is not None and spec.submodule_search_locations
+    assert spec is not None
+    assert spec.submodule_search_locations
     return subclasses(Path(next(iter(spec.submodule_search_locations))), "DataModule")
 
 

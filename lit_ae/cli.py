@@ -58,6 +58,8 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except SystemExit as stop:  # --help and --print_config leave this way
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BrokenPipeError:
+        return unread()
     except Exception as error:
         if known := mistake(error):
             print(f"lit_ae: {known}", file=sys.stderr)
@@ -79,10 +81,15 @@ def mistake(error: BaseException | None) -> LitAEError | None:
 
 def run() -> None:
     """Entry point of the console script."""
+    status = main()
     try:
-        status = main()
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
+    except BrokenPipeError:
+        status = unread()
     sys.exit(status)
+
+
+def unread() -> int:
+    """Stop writing: the reader, `head` say, has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

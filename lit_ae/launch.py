@@ -10,14 +10,11 @@ import sys
 import warnings
 from importlib.metadata import entry_points
 
-import torch
-from lightning.pytorch.trainer.states import TrainerStatus
-
 import datamodules
 import lit_ae.callbacks
 import lit_ae.models
 from lit_ae.arguments import Request
-from lit_ae.errors import RunError
+from lit_ae.errors import ConfigError
 from lit_ae.lightning_cli import LitCLI
 
 PLUGINS = "lit_ae.plugins"  # entry points: packages whose classes get short names
@@ -56,17 +53,21 @@ def import_classes() -> None:
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     for plugin in entry_points(group=PLUGINS):
-        plugin.load()
+        try:
+            plugin.load()
+        except Exception as error:  # somebody else's module may raise anything
+            raise ConfigError(f"The plugin {plugin.value} does not import ({error}): mend or uninstall it.") from error
 
 
 def quieten() -> None:
     """Drop what Lightning says of other products and of its own internals; the rest goes to stderr."""
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, logging.StreamHandler):
-                handler.setStream(sys.stderr)  # bound at import, which may be long ago
+        logger = logging.getLogger(name)
+        if logger.handlers:
+            handler = logging.StreamHandler()  # a new one: stderr may have changed since the import
             handler.addFilter(wanted)
-    for text in (".*pytree.*", "Checkpoint directory .* exists and is not empty"):  # the directory is the run's
+            logger.handlers = [handler]
+    for text in (".*LeafSpec.*", "Checkpoint directory .* exists and is not empty"):  # the directory is the run's
         warnings.filterwarnings("ignore", text, module=r"lightning\.pytorch")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\.pytorch")
 

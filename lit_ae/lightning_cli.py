@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,14 +13,17 @@ from typing import Any
 import lightning.pytorch as pl
 import yaml
 from jsonargparse import ArgumentError, Namespace
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from datamodules.base import DataModule
 from lit_ae import __version__
 from lit_ae.arguments import TRAINER_COMMANDS, Request
+from lit_ae.callbacks.predictions import PredictionWriter
+from lit_ae.callbacks.progress import Progress
 from lit_ae.diagnose import diagnose
 from lit_ae.errors import ConfigError, DataError
 from lit_ae.loggers import MetricsCSV
@@ -29,8 +33,11 @@ from lit_ae.runs import new_run
 from lit_ae.storage import AtomicCheckpointIO, load_weights, model_argument
 
 KEPT = ("seed_everything", "runs", "name", "trainer", "model", "data")
-HEADER = [f"lit_ae {__version__}"]
-STRICT: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False, "dump_header": HEADER}  # half a key is a misspelt key
+STRICT: dict[str, Any] = {
+    "exit_on_error": False,
+    "allow_abbrev": False,  # half a key is a misspelt key
+    "dump_header": [f"lit_ae {__version__}"],
+}
 
 
 class LitCLI(LightningCLI):
@@ -43,7 +50,7 @@ class LitCLI(LightningCLI):
     def __init__(self, request: Request) -> None:
         self.request = request
         argv = request.argv
-        if request.checkpoint and not request.run:  # a lone checkpoint: its model is the first config, all others beat it
+        if request.checkpoint and not request.run:  # a lone file: its model comes first, all else beats it
             argv = [argv[0], f"--model={model_argument(request.checkpoint)}", *argv[1:]]
         super().__init__(
             Autoencoder,
@@ -89,7 +96,7 @@ class LitCLI(LightningCLI):
             fill_spec(config, self.datamodule)
             del self.config_dump  # made while building the data: the checkpoint would keep the empty spec
         self.model = self.build("model")
-        if self.request.checkpoint:  # for `fit` too: a file that is damaged or does not fit is found before anything starts
+        if self.request.checkpoint:  # for `fit` too: a file that does not fit is found before anything starts
             load_weights(self.model, self.request.checkpoint)
         self.folder = self.request.run or new_run(Path(config.runs), config.name or type(self.model).__name__.lower())
         with self.guarded():
@@ -104,7 +111,7 @@ class LitCLI(LightningCLI):
         try:
             yield
         except Exception as error:
-            if not self.request.run and rank_zero_only.rank == 0:
+            if not self.request.run and int(os.environ.get("LOCAL_RANK", 0)) == 0:
                 self.folder.discard()
             if isinstance(error, MisconfigurationException):
                 raise ConfigError(f"trainer: {error}") from error
@@ -118,11 +125,12 @@ class LitCLI(LightningCLI):
 
     def build_trainer(self, config: Namespace) -> pl.Trainer:
         """Build the trainer, with a CSV log, checkpoints and a progress bar in the run folder unless refused."""
+        command: str = self.subcommand  # type: ignore[assignment]
         settings = vars(self.build("trainer", placed(config, str(self.folder.folder))))
         loggers, callbacks = listed(settings["logger"]), listed(settings["callbacks"])
-        training = self.subcommand == "fit"
+        training = command == "fit"
         if settings["logger"] is not False:
-            folder = self.folder.folder if training else self.folder.folder / self.subcommand
+            folder = self.folder.folder if training else self.folder.folder / command
             loggers.insert(0, MetricsCSV(folder))
         if settings["enable_checkpointing"] is not False and training:
             callbacks += checkpoints(self.folder, settings["limit_val_batches"] != 0)
@@ -130,9 +138,14 @@ class LitCLI(LightningCLI):
         else:
             settings["enable_checkpointing"] = False
         if training:
-            callbacks.append(Record(self.folder.config, self.dump(self.subcommand)))
+            callbacks.append(Record(self.folder.config, self.dump(command)))
         if self.request.run and training:
             callbacks.append(Explicit(self.stored["model"], self.plain_config("fit")["model"]))
+        if command == "predict":
+            callbacks.append(PredictionWriter())
+        bars = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
+        if settings["enable_progress_bar"] is not False and not bars:
+            callbacks.append(Progress())
         if settings["enable_model_summary"] is None:
             settings["enable_model_summary"] = False  # a table of nine lines, on stdout
         settings |= {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": self.folder.folder}
@@ -170,8 +183,10 @@ def listed(value: Any) -> list[Any]:
 
 
 def unique(value: Any) -> Any:
-    """A list without repeats."""
-    return [item for number, item in enumerate(value) if item not in value[:number]] if isinstance(value, list) else value
+    """A list without repeats; anything else as it is."""
+    if not isinstance(value, list):
+        return value
+    return [item for number, item in enumerate(value) if item not in value[:number]]
 
 
 def placed(value: Any, folder: str) -> Any:

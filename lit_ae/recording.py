@@ -12,10 +12,11 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lit_ae.errors import LitAEError
 from lit_ae.loggers import MetricsCSV
 from lit_ae.runs import Run
+from lit_ae.storage import write
 
 
 def checkpoints(run: Run, validates: bool) -> list[ModelCheckpoint]:
-    """Keep last.ckpt, also when training is cut off, and best.ckpt by validation loss; a continued run goes on with them."""
+    """Keep last.ckpt, also when training is cut off, and best.ckpt by validation loss."""
     last = Checkpoint(run.checkpoints, "last", save_on_exception=True, enable_version_counter=False)
     best = Checkpoint(run.checkpoints, "best", monitor="val/loss", enable_version_counter=False)
     return [last, best] if validates else [last]
@@ -57,9 +58,7 @@ class Record(Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write, on the first process only."""
         if trainer.is_global_zero and not trainer.fast_dev_run:
-            partial = self.path.with_suffix(".partial")
-            partial.write_text(self.text, encoding="utf-8")
-            partial.replace(self.path)
+            write(self.path, lambda sink: sink.write(self.text.encode()))
             for logger in trainer.loggers:
                 if not isinstance(logger, MetricsCSV):
                     logger.log_hyperparams(yaml.safe_load(self.text))
@@ -76,7 +75,9 @@ class Explicit(Callback):
     def __init__(self, stored: dict[str, Any], given: dict[str, Any]) -> None:
         self.stored, self.given = stored.get("init_args", {}), given.get("init_args", {})
 
-    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Change what is about to be restored; another class starts with a fresh state."""
         old, new = self.stored.get("optimizer") or {}, self.given.get("optimizer") or {}
         before, after = old.get("init_args") or {}, new.get("init_args") or {}

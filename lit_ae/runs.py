@@ -51,7 +51,7 @@ class Run:
         for name in preferred:
             if (path := self.checkpoints / f"{name}.ckpt").is_file():
                 return path
-        raise RunError(f"The run {self.folder} holds no checkpoint in {self.checkpoints}: train it, or name another run.")
+        raise RunError(f"The run {self.folder} holds no checkpoint: train it, or name another run.")
 
 
 def versions(root: Path, name: str) -> list[Path]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from lightning.pytorch import LightningModule
@@ -27,23 +29,31 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             StorageError: The disk is full or the folder cannot be written; the file that was there is untouched.
         """
-        path = Path(path)
-        partial = path.with_name(f"{path.name}.partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(partial, "wb") as sink:
-                torch.save(checkpoint, sink)
-                sink.flush()
-                os.fsync(sink.fileno())
-            partial.replace(path)
-        except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
-            raise StorageError(f"Cannot write {path} ({error}): free space on the disk, or set --runs.") from error
-
+        write(Path(path), lambda sink: torch.save(checkpoint, sink))
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Open a checkpoint without running code."""
         return load(Path(path))
+
+
+def write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
+    """Write a file beside its final name, force it to the disk, then rename it.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written; the file that was there is untouched.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as sink:
+            fill(sink)
+            sink.flush()
+            os.fsync(sink.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch.save raises its own where the disk is full
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise StorageError(f"Cannot write {path} ({error}): free space on the disk, or set --runs.") from error
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -68,7 +78,7 @@ def load_weights(model: LightningModule, path: Path) -> None:
         model.load_state_dict(load(path)["state_dict"])
     except (RuntimeError, KeyError) as error:
         first = str(error).splitlines()[-1].strip()
-        raise RunError(f"{path} does not fit the model ({first}): leave out the --model flags that change it.") from error
+        raise RunError(f"{path} does not fit the model ({first}): leave out --model flags that change it.") from error
 
 
 def model_argument(path: Path) -> str:

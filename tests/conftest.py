@@ -48,7 +48,9 @@ def console(tmp_path: Path) -> Console:
 
     def call(*arguments: str, cwd: Path = tmp_path, timeout: float = 300, **more: str) -> Done:
         command = [str(SCRIPT), *arguments]
-        done = subprocess.run(command, cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(
+            command, cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=timeout
+        )
         return Done(done.returncode, done.stdout, done.stderr)
 
     return call

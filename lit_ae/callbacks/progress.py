@@ -43,34 +43,40 @@ class Progress(RichProgressBar):
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """What stands beside the bar."""
-        return {name.removeprefix("val/"): short(value) for name, value in shown(trainer).items()}
+        return {name.split("/")[-1]: short(value) for name, value in shown(trainer).items()}
 
-    def _redraw(self, batch_idx: int, total: float) -> bool:
+    def configure_columns(self, trainer: Trainer) -> list[Any]:
+        """Lightning's, made narrow enough for a terminal of 100 columns."""
+        description, bar, batches, _, speed = super().configure_columns(trainer)
+        bar.bar_width = 12
+        return [description, bar, batches, speed]
+
+    def _redraw(self, last: bool = False) -> bool:
         """Whether it is time again: the only work in most batches."""
         now = time.monotonic()
-        if now < self._due and batch_idx + 1 != total:
+        if now < self._due and not last:
             return False
         self._due = now + 1 / PER_SECOND
         return self.is_enabled
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Redraw now and then."""
-        if self._redraw(args[2], self.total_train_batches):
+        if self._redraw(args[2] + 1 == self.total_train_batches):
             super().on_train_batch_end(trainer, pl_module, *args)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Redraw now and then."""
-        if self._redraw(args[2], self.total_val_batches_current_dataloader):
+        if self._redraw():
             super().on_validation_batch_end(trainer, pl_module, *args)
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Redraw now and then."""
-        if self._redraw(args[2], self.total_test_batches_current_dataloader):
+        if self._redraw():
             super().on_test_batch_end(trainer, pl_module, *args)
 
     def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Redraw now and then."""
-        if self._redraw(args[2], self.total_predict_batches_current_dataloader):
+        if self._redraw():
             super().on_predict_batch_end(trainer, pl_module, *args)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -91,28 +97,24 @@ class Progress(RichProgressBar):
     def _print(self, trainer: Trainer, done: int) -> None:
         self._printed = done
         values = shown(trainer)
-        words = [
-            f"{name.removeprefix('val/') if i > 1 else name} {short(v)}" for i, (name, v) in enumerate(values.items())
-        ]
+        words = [f"{name} {short(value)}" for name, value in values.items()]
+        words[2:] = [word.removeprefix("val/") for word in words[2:]]
         nats = " nats" if "val/elbo" in values else ""
-        print(
-            f"epoch {done}" + (f"/{total}" if (total := epochs(trainer)) else ""),
-            "  ".join(words) + nats,
-            sep="  ",
-            flush=True,
-        )
+        total = f"/{epochs(trainer)}" if epochs(trainer) else ""
+        print(f"epoch {done}{total}  {'  '.join(words)}{nats}", flush=True)
 
 
 def shown(trainer: Trainer) -> dict[str, float]:
     """The newest of the values that matter, training first."""
     values = trainer.callback_metrics
-    names = ["train/loss", *(f"val/{name}" for name in SHOWN)] if "val/elbo" in values else ["train/loss", "val/loss"]
+    names = [f"val/{name}" for name in SHOWN] if "val/elbo" in values else ["val/loss"]
+    names.insert(0, "train/loss")
     return {name: float(values[name]) for name in names if name in values}
 
 
 def short(value: float) -> str:
-    """Four digits."""
-    return f"{value:.4g}"
+    """Two decimals, and three digits where that says nothing."""
+    return f"{value:.2f}" if value == 0 or 0.1 <= abs(value) < 1e5 else f"{value:.3g}"
 
 
 def epochs(trainer: Trainer) -> int:
