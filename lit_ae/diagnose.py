@@ -107,6 +107,7 @@ def unknown_key(name: str, known: Iterable[str], owner: str) -> str:
 
 def descendants(base: type) -> Iterator[type]:
     """Every imported, final subclass."""
+    cls: type
     for cls in base.__subclasses__():
         if not inspect.isabstract(cls):
             yield cls
@@ -117,5 +118,5 @@ def parameters(class_path: str) -> set[str]:
     """Constructor arguments of a class, those of its bases included."""
     short = class_path.rsplit(".", 1)[-1]
     cls = next((cls for base in BASES.values() for cls in descendants(base) if cls.__name__ == short), object)
-    names = {name for base in cls.__mro__ for name in inspect.signature(base.__init__).parameters}
+    names = {name for base in cls.__mro__ for name in inspect.signature(vars(base).get("__init__", base)).parameters}
     return names - {"self", "args", "kwargs"}

@@ -35,7 +35,8 @@ def launch(request: Request) -> int:
 def report(cli: LitCLI) -> None:
     """Say where the run is, how it ended, and which pictures it drew."""
     values = cli.trainer.callback_metrics
-    print(f"run      {cli.folder.folder}")
+    if cli.folder.config.is_file():  # not after a trial of a few batches
+        print(f"run      {cli.folder.folder}")
     if not values:
         epochs = cli.trainer.current_epoch
         print(f"It has trained for {epochs} epochs already: raise --trainer.max_epochs to go on.", file=sys.stderr)

@@ -137,7 +137,7 @@ class LitCLI(LightningCLI):
             settings["plugins"] = [*listed(settings["plugins"]), AtomicCheckpointIO()]
         else:
             settings["enable_checkpointing"] = False
-        if training:
+        if training and not settings["fast_dev_run"]:
             callbacks.append(Record(self.folder.config, self.dump(command)))
         if self.request.run and training:
             callbacks.append(Explicit(self.stored["model"], self.plain_config("fit")["model"]))
@@ -170,6 +170,8 @@ class LitCLI(LightningCLI):
         try:
             with self.guarded():
                 super()._run_subcommand(subcommand)
+            if self.trainer.is_global_zero and not self.folder.config.is_file():
+                self.folder.discard()  # a trial of a few batches (fast_dev_run), or an evaluation of a lone checkpoint
         except SystemExit as stop:  # what Lightning makes of a signal, after the checkpoint
             if subcommand == "fit" and any(self.folder.checkpoints.glob("last.ckpt")):
                 rank_zero_info(f"Stopped: go on with lit_ae fit --ckpt_path {self.folder.folder}")

@@ -57,7 +57,7 @@ class Record(Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write, on the first process only."""
-        if trainer.is_global_zero and not trainer.fast_dev_run:
+        if trainer.is_global_zero:
             write(self.path, lambda sink: sink.write(self.text.encode()))
             for logger in trainer.loggers:
                 if not isinstance(logger, MetricsCSV):

@@ -14,7 +14,8 @@ from datamodules import Digits
 from lit_ae import catalog
 from lit_ae.batch import Batch, key
 from lit_ae.likelihoods import Likelihood
-from lit_ae.models.base import Autoencoder, Generative, Variational
+from lit_ae.models.base import Autoencoder
+from lit_ae.models.generative import Generative, Variational
 from variants import SPEC, VARIANTS, build
 
 every_variant = pytest.mark.parametrize("name", VARIANTS)

@@ -12,7 +12,8 @@ from lit_ae.batch import Batch
 from lit_ae.callbacks.collector import Collector, Rows
 from lit_ae.callbacks.figures import publish
 from lit_ae.errors import ConfigError
-from lit_ae.models.base import Autoencoder, Variational
+from lit_ae.models.base import Autoencoder
+from lit_ae.models.generative import Variational
 from lit_ae.plots import kl_bars
 from lit_ae.posteriors import DiagonalGaussian
 

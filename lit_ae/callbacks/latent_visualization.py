@@ -15,7 +15,8 @@ from torch.distributions import Independent, Normal
 from lit_ae.batch import Batch
 from lit_ae.callbacks.collector import Collector, Rows
 from lit_ae.callbacks.figures import publish
-from lit_ae.models.base import Autoencoder, Generative
+from lit_ae.models.base import Autoencoder
+from lit_ae.models.generative import Generative
 from lit_ae.plots import Plane, decoded_grid, interpolations, latent_scatter, traversals
 from lit_ae.plots.tiles import is_picture, limits
 from lit_ae.posteriors import DiagonalGaussian

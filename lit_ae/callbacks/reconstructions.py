@@ -8,7 +8,8 @@ from lit_ae.batch import Batch
 from lit_ae.callbacks.collector import Collector, Rows
 from lit_ae.callbacks.figures import publish
 from lit_ae.errors import ConfigError
-from lit_ae.models.base import Autoencoder, Generative
+from lit_ae.models.base import Autoencoder
+from lit_ae.models.generative import Generative
 from lit_ae.plots import reconstructions, samples
 from lit_ae.plots.tiles import limits
 

@@ -5,25 +5,22 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from math import log, prod
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.distributions import Distribution
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lit_ae import functional
 from lit_ae.batch import Batch, DataError, DataSpec, key
 from lit_ae.errors import ConfigError, NonFiniteError
 from lit_ae.likelihoods import Likelihood
 from lit_ae.models.arguments import plain
 from lit_ae.models.means import Means
 from lit_ae.models.output import Latent, Output
+from lit_ae.models.randomness import reseed
 from lit_ae.optim import FusedAdam
 from lit_ae.posteriors import Posterior
 
@@ -213,8 +210,8 @@ class Autoencoder(LightningModule, ABC):
         self._means[stage].reset()
         if "loss" in means and not means["loss"].isfinite():
             raise NonFiniteError(
-                f"{stage}/loss is {means['loss'].item()} at step {self.trainer.global_step}: lower the learning rate, clip "
-                "gradients (--trainer.gradient_clip_val 1), or look at the data."
+                f"{stage}/loss is {means['loss'].item()} at step {self.trainer.global_step}: lower the learning rate, "
+                "clip gradients (--trainer.gradient_clip_val 1), or look at the data."
             )
         values = {f"{stage}/{name}": value for name, value in means.items()}
         # every rank holds the same values already; sync_dist tells Lightning so, at the price of one more mean
@@ -227,53 +224,3 @@ class Autoencoder(LightningModule, ABC):
             return optimizer
         scheduler = {"scheduler": self.make_lr_scheduler(optimizer), "monitor": "val/loss"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[return-value]
-
-
-class Generative(Autoencoder, ABC):
-    """An autoencoder with a prior to sample from."""
-
-    @abstractmethod
-    def prior(self, c: Tensor | None = None) -> Distribution:
-        """p(z), batch () or (B,), event D. A method, because a VampPrior calls `encode`."""
-
-    def forward(self, batch: Batch, k: int | None = None) -> Output:
-        """One pass, with the prior."""
-        return replace(super().forward(batch, k), prior=self.prior(batch.c))
-
-    @torch.no_grad()
-    def sample(self, n: int, c: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """E[x|z] of n latents drawn from the prior, (n, *E); c is (n, *C)."""
-        prior = self.prior(c)
-        z = prior.sample(torch.Size((n,)) if not prior.batch_shape else torch.Size())
-        return self.decode(z, c, mask).mean
-
-
-class Variational(Generative, ABC):
-    """A generative model with a rate, hence with an ELBO."""
-
-    def rate(self, out: Output) -> Tensor:
-        """KL(q(z|x)‖p(z)) in nats, (B,)."""
-        assert out.prior is not None
-        return functional.rate(out.q, out.prior, out.z, out.log_q)
-
-    def metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
-        """The rate itself, whatever the loss makes of it."""
-        return {"rate": self.rate(out)}
-
-    def diagnose(self, means: dict[str, Tensor], p: Likelihood) -> dict[str, Tensor]:
-        """ELBO = −(distortion + rate) in nats, and bits per dimension where p(x|z) is a probability mass."""
-        if not {"distortion", "rate"} <= means.keys():
-            return {}
-        elbo = -(means["distortion"] + means["rate"])
-        if p.levels is None:
-            return {"elbo": elbo}
-        return {"elbo": elbo, "bits_per_dim": -elbo / (prod(p.event_shape) * log(2))}
-
-
-def reseed(seed: int, device: torch.device) -> None:
-    """Seed the generators that samplers draw from, at a hundredth of the price of `torch.manual_seed`."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
-    elif device.type == "mps":
-        torch.mps.manual_seed(seed)

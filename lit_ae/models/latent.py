@@ -15,7 +15,8 @@ from lit_ae import functional
 from lit_ae.batch import Batch, DataSpec, Shape
 from lit_ae.errors import ConfigError
 from lit_ae.likelihoods import Gaussian, Likelihood, LikelihoodHead
-from lit_ae.models.base import Autoencoder, Coefficients, Variational
+from lit_ae.models.base import Autoencoder, Coefficients
+from lit_ae.models.generative import Variational
 from lit_ae.models.output import Output
 from lit_ae.nn import Decoder, Encoder, MLPDecoder, MLPEncoder, fold
 from lit_ae.optim import FusedAdam
@@ -114,9 +115,7 @@ class VectorVariational(VectorLatent, Variational, ABC):
         optimizer: Callable[[Iterable[Tensor]], Optimizer] = FusedAdam,
         lr_scheduler: Callable[[Optimizer], LRScheduler] | None = None,
     ) -> None:
-        super().__init__(
-            spec, latent_dim, encoder, decoder, likelihood, optimizer, lr_scheduler, posterior=posterior
-        )
+        super().__init__(spec, latent_dim, encoder, decoder, likelihood, optimizer, lr_scheduler, posterior=posterior)
         if free_bits < 0:
             raise ConfigError(f"free_bits is {free_bits}: set --model.free_bits to 0 or more nats per dimension.")
         self.prior_net = prior(self.latent_shape)
