@@ -19,7 +19,7 @@ from lit_ae.lightning_cli import LitCLI
 
 PLUGINS = "lit_ae.plugins"  # entry points: packages whose classes get short names
 NOISE = ("Tip:", "TPU available", "Seed set to", "Trainer.fit` stopped", "was configured so")
-SHOWN = ("elbo", "distortion", "rate", "mse")
+SHOWN = ("elbo", "distortion", "rate")
 
 
 def launch(request: Request) -> int:
@@ -40,8 +40,8 @@ def report(cli: LitCLI) -> None:
     if not values:
         epochs = cli.trainer.current_epoch
         print(f"It has trained for {epochs} epochs already: raise --trainer.max_epochs to go on.", file=sys.stderr)
-    if shown := [f"{name} {values[f'val/{name}'].item():.2f}" for name in SHOWN if f"val/{name}" in values]:
-        print(f"val      {', '.join(shown)} (nats per sample)")
+    if nats := [f"{name} {values[f'val/{name}'].item():.2f}" for name in SHOWN if f"val/{name}" in values]:
+        print(f"val      {', '.join(nats)} nats per sample; mse {values['val/mse'].item():.3f}")
     for picture in sorted(cli.folder.figures.glob("*.png")):
         print(f"picture  {picture}")
 

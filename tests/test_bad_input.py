@@ -18,7 +18,8 @@ CONFIGS = {
     "nested.yaml": "model:\n  class_path: VAE\n  init_args:\n    encoder:\n      class_path: MLPEncoder\n"
     "      init_args:\n        hiden: [3]\n",
     "callback.yaml": "trainer:\n  callbacks:\n    - class_path: KLAnealing\n",
-    "transform.yaml": "data:\n  class_path: Digits\n  init_args:\n    transforms:\n      - class_path: DynamicBinarise\n",
+    "transform.yaml": "data:\n  class_path: Digits\n  init_args:\n    transforms:\n"
+    "      - class_path: DynamicBinarise\n",
     "key.yaml": "trianer:\n  max_epochs: 3\n",
     "words.yaml": "just words\n",
     "empty.yaml": "",

@@ -15,7 +15,13 @@ from lit_ae import __version__, catalog, launch, shipped
 from lit_ae.cli import main
 
 ONCE = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=2", *QUICK)
-WITHOUT_TORCH = "import sys; from lit_ae.cli import main; status = main(sys.argv[1:]); assert 'torch' not in sys.modules; sys.exit(status)"
+WITHOUT_TORCH = """
+import sys
+from lit_ae.cli import main
+status = main(sys.argv[1:])
+assert "torch" not in sys.modules
+sys.exit(status)
+"""
 
 
 def printed(lit_ae: Console, *arguments: str) -> dict:

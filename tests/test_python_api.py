@@ -43,7 +43,7 @@ class Instance(torch.nn.Module):
     "encoder", [lambda shape, features: MLPEncoder(shape, features), partial(lambda *a: MLPEncoder(*a)), Instance()]
 )
 def test_what_a_checkpoint_cannot_hold_is_refused_at_construction(encoder: object) -> None:
-    with pytest.raises(ConfigError, match="encoder=.* cannot be written into a checkpoint"):
+    with pytest.raises(ConfigError, match=r"encoder=.* cannot be written into a checkpoint"):
         VAE(spec=SPEC, encoder=encoder)  # type: ignore[arg-type]
 
 

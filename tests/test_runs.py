@@ -114,11 +114,12 @@ def test_a_lone_checkpoint_file(run: Path, lit_ae: Console, tmp_path: Path) -> N
     shutil.copy(run / "checkpoints/best.ckpt", tmp_path / "lone.ckpt")
     shutil.rmtree(tmp_path / "runs")
     assert lit_ae("test", "lone.ckpt").status == 0
+    assert not (tmp_path / "runs").exists()
     assert (
         lit_ae("fit", "--ckpt_path=lone.ckpt", "--trainer.max_epochs=3", "--trainer.enable_progress_bar=false").status
         == 0
     )
-    assert torch.load(max(tmp_path.glob("runs/vae/*/checkpoints/last.ckpt")), weights_only=True)["epoch"] == 2
+    assert torch.load(tmp_path / "runs/vae/0/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
 
 
 def test_a_lone_checkpoint_that_is_not_ours(lit_ae: Console, tmp_path: Path) -> None:
@@ -185,6 +186,18 @@ def test_a_run_that_was_moved_keeps_its_best_checkpoint(run: Path, lit_ae: Conso
     torch.save(stored, tmp_path / "moved/checkpoints/last.ckpt")
     assert lit_ae("fit", "--ckpt_path=moved", "--trainer.max_epochs=3", *worse).status == 0
     assert (tmp_path / "moved/checkpoints/best.ckpt").read_bytes() == best
+
+
+def test_weights_that_are_not_finite_never_replace_a_good_checkpoint(run: Path, lit_ae: Console) -> None:
+    before = (run / "checkpoints/last.ckpt").read_bytes()
+    done = lit_ae("fit", f"--ckpt_path={run}", "--trainer.max_epochs=3", "--model.optimizer.lr=1e30")
+    assert done.status == 5, done.err
+    assert (run / "checkpoints/last.ckpt").read_bytes() == before
+
+
+def test_a_trial_of_a_few_batches_leaves_nothing(lit_ae: Console, tmp_path: Path) -> None:
+    assert lit_ae("fit", *PLAIN, "--trainer.fast_dev_run=2").status == 0
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_finished_run_says_so(run: Path, lit_ae: Console) -> None:

@@ -1,4 +1,4 @@
-"""One short file per variant; `from lit_ae.models import VAE` finds its class by name, so nothing is registered here."""
+"""One short file per variant; `from lit_ae.models import VAE` finds it by name, so nothing is registered here."""
 
 from __future__ import annotations
 
