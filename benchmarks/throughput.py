@@ -6,27 +6,22 @@ python benchmarks/throughput.py [--device cuda] [--data FOLDER] [--quick]
 from __future__ import annotations
 
 import argparse
-import gc
-import io
-import logging
 import os
 import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from contenders import Bare, Contender, LitAE, Loader, Plan, Pythae
-from report import Row, compare, draw, machine, slug, text, write_csv
 
-from datamodules import MNIST
-from datamodules.samples import Resident
+from contenders import Bare, Contender, LitAE, Loader, Plan, Pythae, mnist
 from lit_ae.errors import LitAEError
 from lit_ae.nn import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from processes import Worker
+from report import Row, compare, draw, machine, slug, text, write_csv
 
 RESULTS = Path(__file__).resolve().parent / "results"
 CONV_ARGUMENTS = ("--model.encoder", "ConvEncoder", "--model.decoder", "ConvDecoder")
@@ -50,14 +45,12 @@ def main() -> None:
     given = arguments()
     if given.device == "cuda" and not torch.cuda.is_available():
         sys.exit("throughput: torch sees no CUDA device: leave --device out.")
-    logging.disable(logging.INFO)  # pythae's and Lightning's reports of every round
-    warnings.filterwarnings("ignore")
     with TemporaryDirectory(prefix="lit_ae-bench-") as scratch:
         folder = given.data or (generate(Path(scratch)) if given.quick else Path("data"))
         if given.data and not (folder / "MNIST" / "raw").is_dir():
             sys.exit(f"throughput: {folder} holds no MNIST/raw: name a folder that does, or none, to download MNIST.")
-        size = (1, 50, 10) if given.quick else (given.rounds, given.steps, 40)
-        plan = Plan(folder, Path(scratch), torch.device(given.device), *size)
+        rounds, steps, warmup = (1, 50, 10) if given.quick else (given.rounds, given.steps, 40)
+        plan = Plan(folder, Path(scratch), torch.device(given.device), not given.data, rounds, steps, warmup)
         try:
             rows, resident = measure(plan)
         except LitAEError as error:
@@ -77,73 +70,36 @@ def main() -> None:
 
 def measure(plan: Plan) -> tuple[list[Row], dict[str, float]]:
     """Run all rounds, one contender after the other in each."""
-    torch.ones(1000).add(1).sum()  # what torch allocates for itself is not the data's
-    before = memory()
-    data = MNIST(root=str(plan.folder), batch_size=plan.batch, download=True)
-    data.setup("fit")
-    source, positions = data.split("train")
-    assert isinstance(source, Resident)
-    resident = {"mnist_uint8_mb": source.samples.x.nbytes / 1e6, "process_growth_mb": round(memory() - before, 1)}
-    if plan.total * plan.batch > len(positions):
-        sys.exit(
-            f"throughput: a round of {plan.total} steps is more than an epoch of {len(positions):,}: lower --steps."
-        )
-    pictures = source.samples.x[positions]
+    pictures = mnist(plan).spec.num_train
+    if plan.total * plan.batch > pictures:
+        sys.exit(f"throughput: a round of {plan.total} steps is more than an epoch of {pictures:,}: lower --steps.")
     builders: dict[Row, Callable[[], Contender]] = {
-        Row(MLP, "bare", plan.batch): lambda: Bare(plan, pictures, MLPEncoder, MLPDecoder),
-        Row(MLP, "pythae", plan.batch): lambda: Pythae(plan, pictures),
-        Row(MLP, "lit_ae", plan.batch, max_time=1.2, min_speed=1.2): lambda: LitAE(plan),
-        Row(MLP, "lit_ae fast", plan.batch, min_speed=2.0): lambda: LitAE(plan, "--config", "trainer/fast"),
-        Row(CONV, "bare", plan.batch): lambda: Bare(plan, pictures, ConvEncoder, ConvDecoder),
-        Row(CONV, "lit_ae", plan.batch, max_time=1.08): lambda: LitAE(plan, *CONV_ARGUMENTS),
-        Row(LOADER, "loader", plan.batch, min_rate=1e6): lambda: Loader(plan, data),
+        Row(MLP, "bare", plan.batch): partial(Bare, plan, MLPEncoder, MLPDecoder),
+        Row(MLP, "pythae", plan.batch): partial(Pythae, plan),
+        Row(MLP, "lit_ae", plan.batch, max_time=1.2, min_speed=1.2): partial(LitAE, plan),
+        Row(MLP, "lit_ae fast", plan.batch, min_speed=2.0): partial(LitAE, plan, "--config", "trainer/fast"),
+        Row(CONV, "bare", plan.batch): partial(Bare, plan, ConvEncoder, ConvDecoder),
+        Row(CONV, "lit_ae", plan.batch, max_time=1.08): partial(LitAE, plan, *CONV_ARGUMENTS),
+        Row(LOADER, "loader", plan.batch, min_rate=1e6): partial(Loader, plan),
     }
-    contenders = {}
-    for row, build in builders.items():
-        if row.name == "pythae" and find_spec("pythae") is None:
-            row.note = 'skipped: pythae is not installed, pip install -e ".[bench]"'
-            continue
-        with aside():
-            torch.manual_seed(0)
-            contenders[row] = build()
-    for number in range(plan.rounds + 1):
-        for row, contender in contenders.items():
-            gc.collect()
-            with aside():
-                row.ms.append(contender.measure())
-        said = ", ".join(f"{row.name} {row.ms[-1]:.3g}" for row in contenders)
-        print(f"round {number} of {plan.rounds}, ms/step: {said}" + " (not counted)" * (number == 0), flush=True)
-    for row in contenders:
+    workers: dict[Row, Worker] = {}
+    try:
+        for row, build in builders.items():
+            if row.name == "pythae" and find_spec("pythae") is None:
+                row.note = 'skipped: pythae is not installed, pip install -e ".[bench]"'
+            else:
+                workers[row] = Worker(f"{row.family}, {row.name}", build)
+        for number in range(plan.rounds + 1):
+            for row, worker in workers.items():
+                row.ms.append(worker.measure())
+            said = ", ".join(f"{row.name} {row.ms[-1]:.3g}" for row in workers)
+            print(f"round {number} of {plan.rounds}, ms/step: {said}" + " (not counted)" * (number == 0), flush=True)
+    finally:
+        for worker in workers.values():
+            worker.stop()
+    for row in workers:
         del row.ms[0]
-    return list(builders), resident
-
-
-class Terminal(io.TextIOBase):
-    """A terminal that nobody looks at: progress bars are drawn as for a user, and cost what they cost."""
-
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return True
-
-    def write(self, text: str, /) -> int:
-        return len(text)
-
-
-TERMINAL = Terminal()  # one for good: loggers keep the stream that they find
-
-
-@contextmanager
-def aside() -> Iterator[None]:
-    """Let everything be written to a terminal that nobody looks at."""
-    with redirect_stdout(TERMINAL), redirect_stderr(TERMINAL):
-        yield
-
-
-def memory() -> float:
-    """Resident memory of this process in MB, nan where the system does not say."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if statm.is_file() else float("nan")
+    return list(builders), {key: fact for worker in workers.values() for key, fact in worker.facts.items()}
 
 
 def generate(folder: Path) -> Path:

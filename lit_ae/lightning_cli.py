@@ -28,6 +28,7 @@ from lit_ae.diagnose import diagnose
 from lit_ae.errors import ConfigError, DataError
 from lit_ae.loggers import MetricsCSV
 from lit_ae.models.base import Autoencoder
+from lit_ae.profiling import Unprofiled
 from lit_ae.recording import Explicit, Record, checkpoints
 from lit_ae.runs import new_run
 from lit_ae.storage import AtomicCheckpointIO, load_weights, model_argument
@@ -148,6 +149,7 @@ class LitCLI(LightningCLI):
             callbacks.append(Progress())
         if settings["enable_model_summary"] is None:
             settings["enable_model_summary"] = False  # a table of nine lines, on stdout
+        settings["profiler"] = settings["profiler"] or Unprofiled()
         settings |= {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": self.folder.folder}
         return pl.Trainer(**settings)
 

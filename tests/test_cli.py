@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import QUICK, Console, environment
 
+from conftest import QUICK, Console, environment
 from lit_ae import __version__, catalog, launch, shipped
 from lit_ae.cli import main
 

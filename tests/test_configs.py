@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import Console
 
+from conftest import Console
 from lit_ae import shipped
 
 CONFIGS = shipped.names()

@@ -212,7 +212,13 @@ def test_generative_models_sample(name: str) -> None:
 
 
 def test_keys_do_not_collide() -> None:
-    keys = {key(seed, epoch, batch, rank) for seed in range(3) for epoch in range(10) for batch in range(50) for rank in (0, 1)}
+    keys = {
+        key(seed, epoch, batch, rank)
+        for seed in range(3)
+        for epoch in range(10)
+        for batch in range(50)
+        for rank in (0, 1)
+    }
     assert len(keys) == 3 * 10 * 50 * 2
     assert all(0 <= value < 2**63 for value in keys)
 

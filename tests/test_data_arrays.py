@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import torch
 from jsonargparse import ArgumentParser
-from tables_for_tests import N, arrays, frame, samples, there, write
 
 from datamodules.base import DataModule
+from tables_for_tests import N, arrays, frame, samples, there, write
 
 
 @pytest.mark.parametrize("missing", [False, True])

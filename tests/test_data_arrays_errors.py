@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tables_for_tests import arrays, frame, write
 
 from datamodules import Arrays
 from lit_ae.batch import ConfigError, DataError
+from tables_for_tests import arrays, frame, write
 
 
 def refused(kind: type[Exception], *words: str, **kwargs: Any) -> None:

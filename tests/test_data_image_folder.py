@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from folders_for_tests import batches, fill, folder, labels, save, there, values
 from jsonargparse import ArgumentParser
 from PIL import Image
 
@@ -18,6 +17,7 @@ from datamodules import ImageFolder
 from datamodules.base import DataModule
 from datamodules.files import Decoded
 from datamodules.samples import Resident
+from folders_for_tests import batches, fill, folder, labels, save, there, values
 from lit_ae.batch import Batch, ConfigError
 
 

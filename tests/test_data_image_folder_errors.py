@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folders_for_tests import batches, fill, folder, labels
 from PIL import Image
 
+from folders_for_tests import batches, fill, folder, labels
 from lit_ae.batch import ConfigError, DataError
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
-from conftest import QUICK, Console
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
-from variants import VARIANTS, build
 
+from conftest import QUICK, Console
 from datamodules import Digits
+from variants import VARIANTS, build
 
 pytestmark = pytest.mark.slow
 

@@ -22,6 +22,7 @@ from lit_ae.likelihoods import (
     DiscretizedLogistic,
     Gaussian,
     Laplace,
+    LikelihoodHead,
     UnitIntervalHead,
 )
 
@@ -258,3 +259,14 @@ def test_a_learned_scale_survives_saving() -> None:
     other.load_state_dict(head.state_dict())
     assert torch.equal(other(torch.zeros(1, 3)).variance, head(torch.zeros(1, 3)).variance)
     assert not Gaussian((3,)).state_dict()
+
+
+@pytest.mark.parametrize("head", [Categorical, DiscretizedLogistic])
+def test_values_between_the_levels_are_warned_of_once(head: type[LikelihoodHead]) -> None:
+    coarse = partial(head, levels=17)((4,))  # type: ignore[call-arg]
+    with pytest.warns(UserWarning, match="between the 17 levels"):
+        coarse.check_values(torch.tensor([[0.0, 0.1, 0.5, 1.0]]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        coarse.check_values(torch.tensor([[0.0, 0.1, 0.5, 1.0]]))
+        head((4,)).check_values(torch.arange(256).reshape(-1, 4) / 255)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from variants import SPEC
 
 from datamodules import Digits
 from lit_ae.errors import ConfigError
 from lit_ae.models.vae import VAE
 from lit_ae.nn import MLPEncoder
+from variants import SPEC
 
 
 def test_fit_test_and_reload(tmp_path: Path) -> None:

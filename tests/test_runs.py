@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import QUICK, Console
 
+from conftest import QUICK, Console
 from lit_ae import runs
 from lit_ae.errors import RunError
 

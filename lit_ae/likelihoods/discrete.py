@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from abc import ABC
 from math import log
 
 import torch
@@ -14,17 +16,6 @@ from lit_ae.errors import ConfigError
 from lit_ae.functional import full_precision
 from lit_ae.likelihoods.base import Elements, Likelihood, UnitIntervalHead
 from lit_ae.likelihoods.continuous import Scale
-
-
-def check_levels(levels: int) -> int:
-    """Refuse fewer than two levels.
-
-    Raises:
-        ConfigError: There is nothing to model.
-    """
-    if levels < 2:
-        raise ConfigError(f"levels is {levels}: set --model.likelihood.levels to 2 or more, 256 for 8-bit pictures.")
-    return levels
 
 
 class CategoricalElements(Elements):
@@ -127,7 +118,39 @@ class LogisticElements(Elements):
         return total.clamp(0, 1)
 
 
-class Categorical(UnitIntervalHead):
+class LevelsHead(UnitIntervalHead, ABC):
+    """A likelihood of levels in [0, 1].
+
+    Args:
+        shape: Shape of one sample, E.
+        levels: Number of values that an element can take, evenly spaced over [0, 1]; x is rounded to the nearest.
+
+    Raises:
+        ConfigError: There are fewer than two levels.
+    """
+
+    def __init__(self, shape: Shape, levels: int) -> None:
+        super().__init__(shape)
+        if levels < 2:
+            raise ConfigError(
+                f"levels is {levels}: set --model.likelihood.levels to 2 or more, 256 for 8-bit pictures."
+            )
+        self.levels, self._warned = levels, False
+
+    def check_values(self, x: Tensor) -> None:
+        """Refuse samples outside [0, 1], and warn once of values between the levels."""
+        super().check_values(x)
+        steps = self.levels - 1
+        if not self._warned and bool((x * steps - (x * steps).round()).abs().nan_to_num().max() > 0.01):
+            self._warned = True
+            warnings.warn(
+                f"The data have values between the {self.levels} levels of {type(self).__name__}, which counts the "
+                "nearest: set --model.likelihood.levels (256 for 8-bit pictures), or choose another likelihood.",
+                stacklevel=2,
+            )
+
+
+class Categorical(LevelsHead):
     """A probability for each level of each pixel, as in PixelRNN (van den Oord et al. 2016, section 2.3).
 
     Args:
@@ -136,8 +159,7 @@ class Categorical(UnitIntervalHead):
     """
 
     def __init__(self, shape: Shape, levels: int = 256) -> None:
-        super().__init__(shape)
-        self.levels = check_levels(levels)
+        super().__init__(shape, levels)
 
     def raw_shape(self) -> Shape:
         """(L · E₀, E₁, ...): level by level."""
@@ -150,7 +172,7 @@ class Categorical(UnitIntervalHead):
         return Likelihood(CategoricalElements(logits, ndim), ndim, self.levels)
 
 
-class DiscretizedLogistic(UnitIntervalHead):
+class DiscretizedLogistic(LevelsHead):
     """A logistic density gathered into levels (Kingma et al. 2016; Salimans et al. 2017, eq. 2).
 
     Args:
@@ -170,8 +192,7 @@ class DiscretizedLogistic(UnitIntervalHead):
         shared_scale: bool = False,
         min_scale: float = 1e-4,
     ) -> None:
-        super().__init__(shape)
-        self.levels = check_levels(levels)
+        super().__init__(shape, levels)
         self.scale = Scale(init_scale, "scalar" if shared_scale else "pixel", min_scale, "init_scale")
 
     def raw_shape(self) -> Shape:

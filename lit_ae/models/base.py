@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ from lit_ae.models.arguments import plain
 from lit_ae.models.means import Means
 from lit_ae.models.output import Latent, Output
 from lit_ae.models.randomness import reseed
-from lit_ae.optim import FusedAdam
+from lit_ae.optim import FusedAdam, stop_driver_search
 from lit_ae.posteriors import Posterior
 
 Coefficients = dict[str, float | Tensor]
@@ -64,6 +66,13 @@ class Autoencoder(LightningModule, ABC):
         self.samples = 1
         self._means = {stage: Means() for stage in ("train", "val", "test")}
         self._seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute: strings, no parameters or modules, at once, as Lightning sets forty of them per step."""
+        if type(value) is str:
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     # ---- hooks: what a variant says
 
@@ -123,8 +132,11 @@ class Autoencoder(LightningModule, ABC):
 
     def weigh(self, terms: dict[str, Tensor], coef: Coefficients) -> Tensor:
         """The scalar that is minimised: the one place where terms are weighted and averaged over the batch."""
-        weighted = [coef.get(name, 1.0) * term.mean() for name, term in terms.items()]
-        return torch.stack(weighted).sum()
+        parts = []
+        for name, term in terms.items():
+            weight, mean = coef.get(name, 1.0), term.mean() if term.ndim else term
+            parts.append(mean if isinstance(weight, float) and weight == 1 else weight * mean)
+        return reduce(add, parts)
 
     def annealed(self, count: int) -> Coefficients:
         """Coefficients after `count` training batches."""
@@ -142,17 +154,17 @@ class Autoencoder(LightningModule, ABC):
         reseed(key(self._seed, trainer.current_epoch, batch_idx, trainer.global_rank), batch.x.device)
         coef = self.annealed(self.batches_trained(batch_idx))
         out = self(batch)
-        terms = self.loss(batch, out, coef)
-        loss = self.weigh(terms, coef)
+        means = {name: term.mean() for name, term in self.loss(batch, out, coef).items()}
+        loss = self.weigh(means, coef)
         with torch.no_grad():
             self.update(batch, out)
-            means = {name: term.detach().mean() for name, term in terms.items()}
+            means = {name: mean.detach() for name, mean in means.items()}
             row = {"loss": loss.detach(), **means, **self.diagnose(means, out.p)}
             self._means["train"].add(row, len(batch.x))
         if trainer._logger_connector.should_update_logs:
             self._report("train", on_step=True)
             self.log_dict({f"coefficient/{name}": float(value) for name, value in coef.items()}, on_step=True)
-        return {"loss": loss * batch.weight, "terms": row}
+        return {"loss": loss if batch.weight == 1 else loss * batch.weight, "terms": row}
 
     def batches_trained(self, batch_idx: int) -> int:
         """Training batches before this one since the start of the run; resumed runs count on."""
@@ -219,6 +231,7 @@ class Autoencoder(LightningModule, ABC):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer over all parameters, and its scheduler."""
+        stop_driver_search()
         optimizer = self.make_optimizer(self.parameters())
         if self.make_lr_scheduler is None:
             return optimizer

@@ -20,23 +20,23 @@ class Means:
     def reset(self) -> None:
         """Forget everything."""
         self.names: tuple[str, ...] = ()
-        self.total: Tensor | None = None
+        self.total: Tensor | None = None  # Σ weight · value
+        self.count = 0.0  # Σ weight
 
     def add(self, values: Mapping[str, Tensor], weight: float) -> None:
         """Add batch means, each (), that stand for `weight` samples; the names must not change between calls."""
-        row = torch.stack([*values.values(), torch.ones_like(next(iter(values.values())))]).detach()
-        row = row.to(torch.float32 if row.device.type == "mps" else torch.float64) * weight
-        if weight == 0:  # a repeat that keeps processes in step: 0 · nan would not be 0
-            row.zero_()
+        row = torch.stack([*values.values()]).detach()
         if self.total is None:
-            self.names, self.total = tuple(values), row
-        else:
-            assert self.names == tuple(values), (self.names, tuple(values))
-            self.total += row
+            self.names = tuple(values)
+            self.total = torch.zeros_like(row, dtype=torch.float32 if row.device.type == "mps" else torch.float64)
+        assert self.names == tuple(values), (self.names, tuple(values))
+        if weight:  # a repeat that keeps processes in step counts for nothing: 0 · nan would not be 0
+            self.total.add_(row, alpha=weight)
+            self.count += weight
 
     def compute(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         """Means over all processes: `reduce` sums a tensor over them. Empty where nothing was added."""
         if self.total is None:
             return {}
-        *sums, count = reduce(self.total).unbind()
+        *sums, count = reduce(torch.cat([self.total, self.total.new_tensor([self.count])])).unbind()
         return {name: (value / count).float() for name, value in zip(self.names, sums, strict=True)}
