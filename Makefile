@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench docs
+.PHONY: demo test lint bench readme
 .DEFAULT_GOAL := demo
 
 .venv/installed: pyproject.toml
@@ -27,3 +27,6 @@ bench: export OMP_WAIT_POLICY = passive  # spinning threads slow a shared machin
 bench: .venv/installed  ## speed against a bare loop and against pythae
 	$(BIN)/python -m pip install --quiet -e ".[bench]"
 	$(BIN)/python benchmarks/throughput.py
+
+readme: .venv/installed  ## write the table of variants into README.md
+	$(BIN)/python docs/readme.py

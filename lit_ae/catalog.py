@@ -16,6 +16,7 @@ class Entry(NamedTuple):
     name: str
     summary: str
     path: Path
+    papers: tuple[str, ...] = ()
 
 
 def subclasses(folder: Path, root: str) -> list[Entry]:
@@ -29,12 +30,29 @@ def subclasses(folder: Path, root: str) -> list[Entry]:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 bases[node.name] = {ast.unparse(base).rsplit(".", 1)[-1] for base in node.bases}
-                entries.append(Entry(node.name, (ast.get_docstring(node) or "").partition("\n")[0], path))
+                text = ast.get_docstring(node) or ""
+                entries.append(Entry(node.name, text.partition("\n")[0], path, papers(text)))
 
     def descends(name: str) -> bool:
         return any(base == root or descends(base) for base in bases.get(name, ()))
 
     return [entry for entry in entries if descends(entry.name) and "ABC" not in bases[entry.name]]
+
+
+def papers(text: str) -> tuple[str, ...]:
+    """The entries of a docstring's section `Reference:`, one a line, an address perhaps on the next."""
+    section = text.partition("\nReference:\n")[2].partition("\n\n")[0]
+    return tuple(line.strip() for line in section.replace("\n    http", " http").splitlines())
+
+
+def table() -> str:
+    """The variants as the README's table; `make readme` writes it there."""
+    rows = ["| Variant | What it is | Paper | File |", "|---|---|---|---|"]
+    for entry in variants():
+        what = entry.summary.rstrip(".").replace("|", "\\|")
+        file = f"lit_ae/models/{entry.path.name}"
+        rows.append(f"| `{entry.name}` | {what} | {'<br>'.join(entry.papers)} | [{entry.path.name}]({file}) |")
+    return "\n".join(rows)
 
 
 def variants() -> list[Entry]:

@@ -111,7 +111,7 @@ def test_short_names_and_flags_beat_configs(lit_ae: Console) -> None:
     assert config["model"]["init_args"]["beta"] == 2
     assert config["data"]["class_path"].endswith("MNIST")
     assert config["model"]["init_args"]["optimizer"]["class_path"].endswith("AdamW")
-    assert config["trainer"]["max_epochs"] == 40
+    assert config["trainer"]["max_epochs"] == 100
 
 
 def test_overlays_add_to_lists_and_replace_nothing(lit_ae: Console) -> None:
