@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
@@ -12,6 +14,7 @@ from lit_ae.batch import Batch, DataSpec
 from lit_ae.callbacks.geco import GECO
 from lit_ae.callbacks.schedules import Schedule
 from lit_ae.errors import ConfigError
+from lit_ae.loggers import MetricsCSV
 from lit_ae.models.vae import VAE
 
 
@@ -106,9 +109,11 @@ def test_a_resumed_run_continues_exactly(tmp_path) -> None:
 
 def test_lambda_is_logged(tmp_path) -> None:
     run = trainer(tmp_path, GECO(-1e6), epochs=1, log_every_n_steps=1)
-    run.logger = None
+    run.logger = MetricsCSV(tmp_path)
     run.fit(model(), Toy())
-    assert float(run.logged_metrics["coefficient/distortion"]) > 1
+    logged = [row["coefficient/distortion"] for row in csv.DictReader((tmp_path / "metrics.csv").open())]
+    assert len(logged) == 4
+    assert float(logged[-1]) > 1
 
 
 def test_conflicts_and_bad_arguments_are_refused(tmp_path) -> None:

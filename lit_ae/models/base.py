@@ -162,8 +162,7 @@ class Autoencoder(LightningModule, ABC):
             row = {"loss": loss.detach(), **means, **self.diagnose(means, out.p)}
             self._means["train"].add(row, len(batch.x))
         if trainer._logger_connector.should_update_logs:
-            self._report("train", on_step=True)
-            self.log_dict({f"coefficient/{name}": float(value) for name, value in coef.items()}, on_step=True)
+            self._report("train", coef)
         return {"loss": loss if batch.weight == 1 else loss * batch.weight, "terms": row}
 
     def batches_trained(self, batch_idx: int) -> int:
@@ -217,7 +216,7 @@ class Autoencoder(LightningModule, ABC):
         """Log the means over all test samples."""
         self._report("test")
 
-    def _report(self, stage: str, on_step: bool = False) -> None:
+    def _report(self, stage: str, coef: Coefficients | None = None) -> None:
         means = self._means[stage].compute(lambda total: self.trainer.strategy.reduce(total, reduce_op="sum"))
         self._means[stage].reset()
         if "loss" in means and not means["loss"].isfinite():
@@ -226,8 +225,12 @@ class Autoencoder(LightningModule, ABC):
                 "clip gradients (--trainer.gradient_clip_val 1), or look at the data."
             )
         values = {f"{stage}/{name}": value for name, value in means.items()}
-        # every rank holds the same values already; sync_dist tells Lightning so, at the price of one more mean
-        self.log_dict(values, on_step=on_step, on_epoch=not on_step, sync_dist=not on_step)
+        if coef is None:  # every rank holds the same values already; sync_dist says so, at the price of one more mean
+            self.log_dict(values, sync_dist=True)
+        elif means:  # amid an epoch: `self.log` would take a millisecond per value
+            values |= {f"coefficient/{name}": torch.as_tensor(value) for name, value in coef.items()}
+            self.trainer._logger_connector.log_metrics(values)
+            self.log(f"{stage}/loss", means["loss"], on_step=True, logger=False)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer over all parameters, and its scheduler."""
