@@ -102,6 +102,7 @@ class Bare(Contender):
     """
 
     def __init__(self, plan: Plan, encoder: Callable[..., nn.Module], decoder: Callable[..., nn.Module]) -> None:
+        torch.set_flush_denormal(True)  # as our command line does: the ratio to it shall not come from there
         self.encoder = encoder(SHAPE, 2 * LATENT).to(plan.device)
         self.decoder = decoder(LATENT, SHAPE).to(plan.device)
         super().__init__(plan)
