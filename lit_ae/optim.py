@@ -22,6 +22,8 @@ class FusedAdam(torch.optim.Adam):
 
     def __init__(self, params: Iterable[Tensor], lr: float = 1e-3) -> None:
         super().__init__(params, lr=lr, fused=True)
+        # the fused kernel offers to unscale fp16 gradients by itself, and Lightning then refuses to clip them
+        self._step_supports_amp_scaling = False
 
 
 def stop_driver_search() -> None:

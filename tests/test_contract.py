@@ -140,6 +140,15 @@ def test_trains_validates_tests_and_logs_the_same_names(name: str, precision: st
 
 
 @every_variant
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_gradients_are_clipped_in_any_precision(name: str, precision: str, tmp_path: Path) -> None:
+    runner = trainer(tmp_path, precision=precision, gradient_clip_val=1.0)
+    runner.fit(build(name), Digits(batch_size=32))
+    assert runner.global_step == 3
+    assert runner.callback_metrics["val/loss"].isfinite()
+
+
+@every_variant
 def test_elbo_is_minus_distortion_minus_rate(name: str, tmp_path: Path) -> None:
     model = build(name)
     if not isinstance(model, Variational):

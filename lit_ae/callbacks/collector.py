@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from lit_ae.batch import Batch
 from lit_ae.callbacks.scheduler import autoencoder
@@ -69,9 +73,9 @@ class Collector(Callback, ABC):
         model = autoencoder(pl_module, self)
         quota = -(-self.max_samples // trainer.world_size)
         room = quota - sum(len(next(iter(part.values()))) for part in self._parts)
-        if room > 0:
-            with torch.no_grad(), trainer.precision_plugin.forward_context():
-                rows = self.collect(model, batch)
+        with whole(trainer):
+            rows = self.collect(model, batch) if room > 0 else {}
+        if rows:
             keep = room if batch.weight else 0  # a repeat counts nothing, but its names and shapes do
             self._parts.append({name: value[:keep] for name, value in rows.items()})
         counts = trainer.num_val_batches
@@ -103,9 +107,20 @@ class Collector(Callback, ABC):
             return
         training = model.training
         model.eval()
-        with torch.no_grad(), trainer.precision_plugin.forward_context():
+        with whole(trainer):
             self.draw(trainer, model, rows)
         model.train(training)
+
+
+@contextmanager
+def whole(trainer: Trainer) -> Iterator[None]:
+    """Outside of a step: no gradients, the trainer's precision, and under FSDP every process's part of the weights."""
+    net = trainer.strategy.model if isinstance(trainer.strategy, FSDPStrategy) else None
+    gathered: AbstractContextManager[None] = nullcontext()
+    if isinstance(net, FullyShardedDataParallel):
+        gathered = FullyShardedDataParallel.summon_full_params(net, writeback=False)
+    with torch.no_grad(), gathered, trainer.precision_plugin.forward_context():
+        yield
 
 
 def gather(trainer: Trainer, rows: Rows) -> Rows:

@@ -102,16 +102,18 @@ class LatentVisualization(Collector):
         codes, offsets, dims = walks(z, scale, self.dims)
         moved = decode(model, z, codes, first.c)
         show("traversals", lambda: traversals(moved, offsets.tolist(), dims.tolist(), span))
+        if trainer.strategy.broadcast(len(first.x)) >= 2:  # the first process decides: `publish` is for all or none
+            show("interpolations", lambda: self.interpolate(model, z, first, span))
+
+    def interpolate(self, model: Autoencoder, z: Tensor, first: Batch, span: tuple[float, float]) -> Figure:
+        """Walks between pairs of the first samples of this process."""
         pairs = len(first.x) // 2
-        if pairs:
-            ends = model.embed(
-                first.x[: 2 * pairs], *(None if part is None else part[: 2 * pairs] for part in first[2:4])
-            )
-            start, stop = ends.flatten(1).float()[0::2], ends.flatten(1).float()[1::2]
-            way = between(start, stop, self.steps, self.spherical)
-            c = None if first.c is None else first.c[: 2 * pairs : 2].repeat_interleave(self.steps, 0)
-            walked = decode(model, z, way, c)
-            show("interpolations", lambda: interpolations(walked, first.x.unflatten(0, (-1, 2))[:pairs], span))
+        kept = [None if part is None else part[: 2 * pairs] for part in (first.x, first.c, first.mask)]
+        ends = model.embed(*kept).flatten(1).float()  # type: ignore[arg-type]
+        way = between(ends[0::2], ends[1::2], self.steps, self.spherical)
+        c = None if first.c is None else first.c[: 2 * pairs : 2].repeat_interleave(self.steps, 0)
+        walked = decode(model, z, way, c)
+        return interpolations(walked, first.x[: 2 * pairs].unflatten(0, (-1, 2)), span)
 
     def coordinates(self, model: Autoencoder, z: Tensor, c: Tensor | None) -> tuple[Plane, np.ndarray, np.ndarray]:
         """The plane, and where its columns and rows lie, both rising: at the prior's quantiles or over the data."""
@@ -119,7 +121,7 @@ class LatentVisualization(Collector):
         u = torch.linspace(0.02, 0.98, self.grid, dtype=torch.float64)
         prior = model.prior(None if c is None else c[:1]) if isinstance(model, Generative) else None
         if isinstance(prior, Independent) and isinstance(prior.base_dist, Normal) and z[0].numel() <= 2:
-            loc, scale = (value.reshape(-1, 1).double().cpu() for value in (prior.mean, prior.stddev))
+            loc, scale = (value.reshape(-1, 1).cpu().double() for value in (prior.mean, prior.stddev))
             ticks = (loc + scale * torch.special.ndtri(u)).numpy()
         else:
             low, high = np.percentile(plane.project(z.flatten(1)), [1, 99], axis=0)

@@ -36,7 +36,6 @@ class Progress(RichProgressBar):
         """Choose between the bar and lines, on the first process only."""
         super().setup(trainer, pl_module, stage)
         console = get_console()
-        self._printed = trainer.current_epoch  # a continued run goes on from here
         if not (console.is_terminal or console.is_jupyter):
             self._plain = trainer.is_global_zero and self.lines > 0
             self.disable()
@@ -78,6 +77,11 @@ class Progress(RichProgressBar):
         """Redraw now and then."""
         if self._redraw():
             super().on_predict_batch_end(trainer, pl_module, *args)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on from the epoch that a continued run had reached."""
+        super().on_train_start(trainer, pl_module)
+        self._printed = trainer.current_epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the line of the epoch before, which is complete only now."""

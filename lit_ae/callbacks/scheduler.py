@@ -23,7 +23,7 @@ def autoencoder(pl_module: LightningModule, callback: Callback) -> Autoencoder:
     return pl_module
 
 
-def known_coefficient(model: Autoencoder, name: str) -> None:
+def known_coefficient(model: Autoencoder, name: str, callback: Callback) -> None:
     """Refuse a coefficient that the model does not have.
 
     Raises:
@@ -33,8 +33,8 @@ def known_coefficient(model: Autoencoder, name: str) -> None:
         return
     near = get_close_matches(name, model.coefficients, n=1)
     every = ", ".join(repr(known) for known in model.coefficients)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; it has {every}."
-    raise ConfigError(f"{type(model).__name__} has no coefficient {name!r}{hint}")
+    hint = f"did you mean {near[0]!r}?" if near else f"it has {every}. Leave the callback out (--trainer.callbacks [])."
+    raise ConfigError(f"{type(callback).__name__}: {type(model).__name__} has no coefficient {name!r}; {hint}")
 
 
 class Scheduler(Callback, ABC):
@@ -58,7 +58,7 @@ class Scheduler(Callback, ABC):
             ConfigError: The model has no such coefficient, or another callback decides it too.
         """
         model = autoencoder(pl_module, self)
-        known_coefficient(model, self.coefficient)
+        known_coefficient(model, self.coefficient, self)
         for other in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(other, Scheduler) and other is not self and other.coefficient == self.coefficient:
                 names = " and ".join(sorted({type(self).__name__, type(other).__name__}))

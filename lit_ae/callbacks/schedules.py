@@ -192,5 +192,5 @@ class FreeBits(Callback):
             ConfigError: The model has no free bits.
         """
         model = autoencoder(pl_module, self)
-        known_coefficient(model, "free_bits")
+        known_coefficient(model, "free_bits", self)
         model.coefficients["free_bits"] = self.nats

@@ -44,14 +44,14 @@ class Scale(nn.Module):
             )
         self.scale, self.learned, self.minimum = scale, learned, minimum
         if learned == "scalar":
-            self.raw = nn.Parameter(torch.zeros(()))
+            self.raw = nn.Parameter(torch.zeros(1))  # FSDP shards no scalars
 
     def raw_shape(self, shape: Shape) -> Shape:
         """What the decoder must yield for E: locations, then r of each element where the network says it."""
         return (2 * shape[0], *shape[1:]) if self.learned == "pixel" else shape
 
     def forward(self, raw: Tensor, event_ndim: int) -> tuple[Tensor, Tensor]:
-        """Split raw, (*B, *raw_shape), into locations, (*B, *E), and log s, () or (*B, *E)."""
+        """Split raw, (*B, *raw_shape), into locations, (*B, *E), and log s, (), (1,) or (*B, *E)."""
         raw = full_precision(raw)
         if self.learned == "fixed":
             return raw, raw.new_full((), log(self.scale))

@@ -6,6 +6,7 @@ from abc import ABC
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.optim import Optimizer
@@ -53,6 +54,8 @@ class VectorLatent(Autoencoder, ABC):
         super().__init__(spec, optimizer, lr_scheduler)
         if latent_dim < 1:
             raise ConfigError(f"latent_dim is {latent_dim}: set --model.latent_dim to 1 or more.")
+        if self.spec.condition_shape is not None:
+            rank_zero_warn(f"{type(self).__name__} does not look at conditions: --data.condition changes nothing.")
         self.latent_shape: Shape = (latent_dim,)
         self.likelihood = likelihood(self.input_shape)
         if self.spec.value_range is not None:
@@ -119,7 +122,7 @@ class VectorVariational(VectorLatent, Variational, ABC):
         if free_bits < 0:
             raise ConfigError(f"free_bits is {free_bits}: set --model.free_bits to 0 or more nats per dimension.")
         self.prior_net = prior(self.latent_shape)
-        self.coefficients |= {"rate": 1.0, "free_bits": free_bits}
+        self.coefficients |= {"rate": 1.0, "free_bits": float(free_bits)}
 
     def prior(self, c: Tensor | None = None) -> Distribution:
         """p(z), event (D,)."""

@@ -22,6 +22,7 @@ class Means:
         self.names: tuple[str, ...] = ()
         self.total: Tensor | None = None  # Σ weight · value
         self.count = 0.0  # Σ weight
+        self._before: tuple[Tensor | float, float] = (0.0, 0.0)  # both, when the last window ended
 
     def add(self, values: Mapping[str, Tensor], weight: float) -> None:
         """Add batch means, each (), that stand for `weight` samples; the names must not change between calls."""
@@ -34,9 +35,19 @@ class Means:
             self.total.add_(row, alpha=weight)
             self.count += weight
 
-    def compute(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-        """Means over all processes: `reduce` sums a tensor over them. Empty where nothing was added."""
+    def compute(self, reduce: Callable[[Tensor], Tensor], window: bool = False) -> dict[str, Tensor]:
+        """Means over all processes: `reduce` sums a tensor over them. Empty where nothing was added.
+
+        Args:
+            reduce: Sums a tensor over processes.
+            window: Only what came since the last window, which ends here.
+        """
         if self.total is None:
             return {}
-        *sums, count = reduce(torch.cat([self.total, self.total.new_tensor([self.count])])).unbind()
+        total, weight = (
+            (self.total - self._before[0], self.count - self._before[1]) if window else (self.total, self.count)
+        )
+        if window:
+            self._before = (self.total.clone(), self.count)
+        *sums, count = reduce(torch.cat([total, total.new_tensor([weight])])).unbind()
         return {name: (value / count).float() for name, value in zip(self.names, sums, strict=True)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from lit_ae.errors import ConfigError
@@ -46,6 +47,9 @@ def fold(net: Callable[..., Tensor], z: Tensor, c: Tensor | None = None, event_n
     """
     lead, event = z.shape[: z.ndim - event_ndim], z.shape[z.ndim - event_ndim :]
     flat = z.reshape(lead.numel(), *event)
+    if isinstance(net, nn.Module) and not torch.is_autocast_enabled(flat.device.type):
+        # latents come in float32; a network of bf16-true or 64-true has other parameters
+        flat = flat.to(next((parameter.dtype for parameter in net.parameters()), flat.dtype))
     given = () if c is None else (c.expand(*lead[:-1], *c.shape).reshape(lead.numel(), *c.shape[1:]),)
     out = net(flat, *given)
     return out.reshape(*lead, *out.shape[1:])
