@@ -61,7 +61,7 @@ TABLE = [
     ("fit --config callback.yaml", 2, "did you mean 'KLAnnealing'? (in callback.yaml)"),
     ("fit --config transform.yaml", 2, "did you mean 'DynamicBinarize'? (in transform.yaml)"),
     ("fit --config vae --config key.yaml", 2, "did you mean 'trainer'? (in key.yaml)"),
-    ("fit --config vae --config scaled.yaml", 2, "Bernoulli"),
+    ("fit --config vae --config scaled.yaml", 2, "DiscretizedLogistic is a likelihood of values in [0, 1]"),
     ("fit --data MNIST", 3, "train-images-idx3-ubyte  (missing)"),
     ("fit --runs file/below", 6, "set --runs"),
     ("test", 2, "Which run?"),

@@ -32,6 +32,6 @@ def test_its_commands_name_configs_that_exist(argv: list[str]) -> None:
 
 
 def test_links_and_pictures_exist() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for target in re.findall(r"\]\(([^)#:]+)\)|src=\"([^\"]+)\"", README):
+        assert (ROOT / "".join(target)).exists(), target
     assert shipped.folder() == ROOT / "configs"

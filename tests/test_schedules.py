@@ -136,7 +136,7 @@ def test_a_resumed_run_continues_exactly(tmp_path, shape) -> None:
 
 
 def test_an_unknown_coefficient_is_named_with_what_there_is(tmp_path) -> None:
-    with pytest.raises(ConfigError, match=r"^AE has no coefficient 'rate'; it has 'distortion'\.$"):
+    with pytest.raises(ConfigError, match=r"^KLAnnealing: AE has no coefficient 'rate'; it has 'distortion'\. Leave"):
         trainer(tmp_path, KLAnnealing()).fit(model(AE), Toy())
     with pytest.raises(ConfigError, match="did you mean 'free_bits'"):
         trainer(tmp_path, Schedule("freebits")).fit(model(), Toy())
