@@ -18,7 +18,7 @@ HELP = f"""usage: lit_ae COMMAND [ARGUMENT ...]
 
 {chr(10).join(f"  {name:<9} {summary}" for name, summary in COMMANDS.items())}
 
-  lit_ae fit --config vae --data MNIST --model.latent_dim 32
+  lit_ae fit --config vae_mnist --model.latent_dim 32
   lit_ae fit --config vae --config trainer/fast --trainer.max_epochs 50
   lit_ae fit --config vae --print_config     the configuration in full, then nothing
   lit_ae COMMAND --help                      every argument of a command

@@ -46,6 +46,9 @@ def diagnose(message: str, keys: Iterable[str], files: Mapping[str, str]) -> str
         files: Name → text of the config files given; those that hold the mistake are named.
     """
     path = re.findall(r'Parser key "([\w.]+)"', message)
+    if path and path[-1].endswith("lr_scheduler") and re.search(r"(?<![\w.])ReduceLROnPlateau\b", message):
+        full = "torch.optim.lr_scheduler.ReduceLROnPlateau"  # Lightning has a class of that name, too
+        return f"{'.'.join(path)}: ReduceLROnPlateau is ambiguous: name it in full, {full}."
     if wrong := re.search(r"Expected a dot import path string: (\S+)", message):
         return unknown_class(wrong[1], path) + place(wrong[1], files)
     if wrong := re.search(r"(?:Option|option|Key) '([\w.]+)' is not (?:accepted|expected)", message):

@@ -9,6 +9,7 @@ import pkgutil
 import sys
 import warnings
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import datamodules
 import lit_ae.callbacks
@@ -19,6 +20,8 @@ from lit_ae.lightning_cli import LitCLI
 
 PLUGINS = "lit_ae.plugins"  # entry points: packages whose classes get short names
 NOISE = ("Tip:", "TPU available", "Seed set to", "Trainer.fit` stopped", "was configured so")
+OURS = tuple(str(Path(package.__path__[0]).resolve()) + os.sep for package in (lit_ae, datamodules))
+FORMAT = warnings.formatwarning  # Lightning's, which the import above installs
 SHOWN = ("elbo", "distortion", "rate")
 
 
@@ -37,7 +40,7 @@ def report(cli: LitCLI) -> None:
     values = cli.trainer.callback_metrics
     if cli.folder.config.is_file():  # not after a trial of a few batches
         print(f"run      {cli.folder.folder}")
-    if not values:
+    if not values and cli.request.checkpoint:
         epochs = cli.trainer.current_epoch
         print(f"It has trained for {epochs} epochs already: raise --trainer.max_epochs to go on.", file=sys.stderr)
     if nats := [f"{name} {values[f'val/{name}'].item():.2f}" for name in SHOWN if f"val/{name}" in values]:
@@ -71,6 +74,16 @@ def quieten() -> None:
     for text in (".*LeafSpec.*", "Checkpoint directory .* exists and is not empty"):  # the directory is the run's
         warnings.filterwarnings("ignore", text, module=r"lightning\.pytorch")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\.pytorch")
+    warnings.formatwarning = formatted
+
+
+def formatted(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning of ours in one line, without the place in our source; anybody else's as it was."""
+    if filename.startswith(OURS):
+        return f"lit_ae: {' '.join(str(message).split())}\n"
+    return FORMAT(message, category, filename, lineno, line)
 
 
 def wanted(record: logging.LogRecord) -> bool:

@@ -103,12 +103,25 @@ class LitCLI(LightningCLI):
         self.model = self.build("model")
         if self.request.checkpoint:  # for `fit` too: a file that does not fit is found before anything starts
             load_weights(self.model, self.request.checkpoint)
+        if self.subcommand == "fit":
+            self.try_optimizer()
         self.folder = self.request.run or new_run(Path(config.runs), config.name or type(self.model).__name__.lower())
         with self.guarded():
             try:
                 self.trainer = self.build_trainer(config.trainer)
             except (ValueError, TypeError) as error:
                 raise ConfigError(f"trainer: {error}") from error
+
+    def try_optimizer(self) -> None:
+        """Build the optimizer and the scheduler once, so that a value they refuse is found before anything starts."""
+        key = "optimizer"
+        try:
+            optimizer = self.model.make_optimizer(self.model.parameters())
+            key = "lr_scheduler"
+            if self.model.make_lr_scheduler is not None:
+                self.model.make_lr_scheduler(optimizer)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ConfigError(f"--model.{key}: {error}") from error
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -211,8 +224,11 @@ def placed(value: Any, folder: str) -> Any:
 
 
 def announce(stored: Any, given: Any, key: str = "") -> None:
-    """Say which explicit settings beat what a run stored."""
+    """Say which explicit settings beat what a run stored; of another class only its name, the rest is its own."""
     if isinstance(stored, dict) and isinstance(given, dict):
+        if (old := stored.get("class_path")) != (new := given.get("class_path")):
+            announce(old, new, f"{key}.class_path")
+            return
         for name in sorted({*stored, *given}):
             announce(stored.get(name), given.get(name), f"{key}.{name}".lstrip("."))
     elif stored != given:

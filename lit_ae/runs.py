@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,9 +57,21 @@ class Run:
 
 
 def versions(root: Path, name: str) -> list[Path]:
-    """Folders of all runs of a name, oldest first."""
-    found = [path for path in (root / name).glob("*") if path.is_dir() and path.name.isdigit()]
+    """Folders of all runs of a name, oldest first: by number, or by start where a launcher named some of them."""
+    jobs = [path for path in (root / name).glob("job-*") if path.is_dir()]
+    return sorted(numbered(root / name) + jobs, key=started) if jobs else numbered(root / name)
+
+
+def numbered(parent: Path) -> list[Path]:
+    """Folders with a number for a name, in their order."""
+    found = [path for path in parent.glob("*") if path.is_dir() and path.name.isdigit()]
     return sorted(found, key=lambda path: int(path.name))
+
+
+def started(folder: Path) -> float:
+    """When training last started in the folder of a run."""
+    config = Run(folder).config
+    return (config if config.is_file() else folder).stat().st_mtime
 
 
 def open_run(path: str | Path) -> Run:
@@ -107,7 +121,7 @@ def new_run(root: Path, name: str) -> Run:
 
 def made_by_one(root: Path, name: str) -> Path:
     """The next free number."""
-    number = max((int(path.name) for path in versions(root, name)), default=-1) + 1
+    number = max((int(path.name) for path in numbered(root / name)), default=-1) + 1
     while True:
         try:
             (root / name / str(number)).mkdir(parents=True)
@@ -118,12 +132,41 @@ def made_by_one(root: Path, name: str) -> Path:
 
 
 def made_by_all(parent: Path) -> Path | None:
-    """The folder that every process of a job names alike where a cluster started them all, None elsewhere."""
-    get = os.environ.get
-    tasks = int(get("WORLD_SIZE") or get("SLURM_NTASKS") or 1)
-    job = [part for part in (get("SLURM_JOB_ID"), get("SLURM_STEP_ID"), get("TORCHELASTIC_RUN_ID")) if part]
-    if tasks < 2 or not job:
+    """The folder that every process of a job names alike where torchrun or srun started them all, None elsewhere.
+
+    Where earlier runs of the same job name hold it, -1, -2 and so on are added. The processes need no word from each
+    other for that: the first writes config.yaml once it has met all the others, who by then know their folder.
+    """
+    job = job_name()
+    if job is None:
         return None
-    folder = parent / "-".join(["job", *job])
+    folder, number = parent / job, 0
+    while Run(folder).config.is_file() and not requeued(folder):
+        number += 1
+        folder = parent / f"{job}-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def job_name() -> str | None:
+    """What tells this launch of several processes from others at the same time, None where there is no launcher."""
+    get = os.environ.get
+    parts = ["job"]
+    stepped = bool(get("SLURM_PROCID") and get("SLURM_STEP_ID"))  # srun's: salloc and sbatch alone start one process
+    tasks = int(get("WORLD_SIZE") or (get("SLURM_NTASKS") if stepped else None) or 1)
+    if stepped:
+        parts += [get("SLURM_JOB_ID", ""), get("SLURM_STEP_ID", "")]
+    launch = get("TORCHELASTIC_RUN_ID")
+    if launch == "none":  # torchrun's default for every launch, but no two at once share an address and a port
+        nodes = int(get("GROUP_WORLD_SIZE") or 1)
+        host = get("MASTER_ADDR", "") if nodes > 1 else socket.gethostname()  # alone, every machine is localhost
+        parts += [re.sub(r"[^\w.]", "_", host), get("MASTER_PORT", "")]
+    elif launch:
+        parts.append(launch)
+    return "-".join(part for part in parts if part) if tasks > 1 and len(parts) > 1 else None
+
+
+def requeued(folder: Path) -> bool:
+    """Whether SLURM started this job again, and Lightning saved in the folder where it is to go on."""
+    again = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+    return again and any(folder.glob("hpc_ckpt_*.ckpt"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -63,9 +62,12 @@ def load(path: Path) -> dict[str, Any]:
         RunError: The file is no checkpoint, or is damaged.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch reads bytes of a text file as instructions, which fail in any way
         raise RunError(f"{path} is no checkpoint, or is damaged ({type(error).__name__}): name another one.") from error
+    if not isinstance(checkpoint, dict):
+        raise RunError(f"{path} is no checkpoint: it holds a {type(checkpoint).__name__}. Name another one.")
+    return checkpoint
 
 
 def load_weights(model: LightningModule, path: Path) -> None:
@@ -74,8 +76,9 @@ def load_weights(model: LightningModule, path: Path) -> None:
     Raises:
         RunError: The file is damaged, or of another model.
     """
+    checkpoint = load(path)
     try:
-        model.load_state_dict(load(path)["state_dict"])
+        model.load_state_dict(checkpoint["state_dict"])
     except (RuntimeError, KeyError) as error:
         first = str(error).splitlines()[-1].strip()
         raise RunError(f"{path} does not fit the model ({first}): leave out --model flags that change it.") from error

@@ -37,6 +37,8 @@ TABLE = [
     ("fit --model.likelihood Bernouli", 2, "did you mean 'Bernoulli'?"),
     ("fit --model.optimizer Adm", 2, "did you mean 'Adam'?"),
     ("fit --model.optimizer.lr abc", 2, "model.optimizer.lr: 'abc' does not fit: give float"),
+    ("fit --model.optimizer.lr -1", 2, "--model.optimizer: Invalid learning rate"),
+    ("fit --model.lr_scheduler ReduceLROnPlateau", 2, "in full, torch.optim.lr_scheduler.ReduceLROnPlateau"),
     ("fit --data Digit", 2, "did you mean 'Digits'?"),
     ("fit --data.batch_size 0", 2, "--data.batch_size is 0"),
     ("fit --data.batch_size 5000", 2, "larger than the 1,294 training samples"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -121,6 +122,28 @@ def test_overlays_add_to_lists_and_replace_nothing(lit_ae: Console) -> None:
     assert {"KLAnnealing", "LatentVisualization", "Compile", "EMAWeightAveraging"} <= set(callbacks)
     assert [logger["class_path"].rsplit(".", 1)[-1] for logger in trainer["logger"]] == ["WandB", "TensorBoard"]
     assert trainer["precision"] == "bf16-mixed"
+
+
+@pytest.mark.parametrize("overlay", ["trainer/gpu", "logger/tensorboard"])
+def test_an_overlay_alone_lies_over_the_default_config(overlay: str, lit_ae: Console) -> None:
+    assert printed(lit_ae, f"--config={overlay}") == printed(lit_ae, "--config=vae", f"--config={overlay}")
+
+
+def test_the_help_names_configs_that_parse(lit_ae: Console) -> None:
+    lines = [line.split()[1:] for line in lit_ae("--help").out.splitlines() if line.startswith("  lit_ae fit --config")]
+    assert len(lines) == 3
+    for command, *arguments in lines:
+        end = arguments.index("--print_config") if "--print_config" in arguments else None
+        done = lit_ae(command, *arguments[:end], "--print_config")
+        assert done.status == 0, done.err
+        assert yaml.safe_load(done.out)["name"] == arguments[1]
+
+
+def test_a_warning_of_ours_is_one_line_without_our_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    launch.quieten()
+    assert warnings.formatwarning("two\nlines", UserWarning, launch.__file__, 8) == "lit_ae: two lines\n"
+    assert "their.py:8" in warnings.formatwarning("text", UserWarning, "their.py", 8)
 
 
 OWN = """

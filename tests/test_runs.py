@@ -73,13 +73,6 @@ def test_processes_of_a_launcher_share_the_first_ones_folder(tmp_path: Path, mon
     assert runs.new_run(tmp_path, "vae").folder == first.folder.resolve()
 
 
-def test_processes_of_a_cluster_job_name_the_folder_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLURM_NTASKS", "4")
-    monkeypatch.setenv("SLURM_JOB_ID", "77")
-    assert runs.new_run(tmp_path, "vae").folder == runs.new_run(tmp_path, "vae").folder == tmp_path / "vae/job-77"
-    assert runs.versions(tmp_path, "vae") == []
-
-
 def test_a_discarded_run_leaves_nothing_but_a_checkpoint_is_kept(tmp_path: Path) -> None:
     run = runs.new_run(tmp_path / "runs", "vae")
     run.config.write_text("name: vae")
@@ -169,6 +162,8 @@ def test_an_explicit_optimizer_starts_afresh(run: Path, lit_ae: Console) -> None
     )
     assert done.status == 0, done.err
     stored = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    assert "optimizer.class_path is torch.optim" in done.err  # and no word of the values that came with the class
+    assert not [line for line in done.err.splitlines() if line.startswith("model.init_args.optimizer.init_args")]
     assert "momentum" in stored["optimizer_states"][0]["param_groups"][0]
     assert stored["epoch"] == 2
 
@@ -200,6 +195,12 @@ def test_a_trial_of_a_few_batches_leaves_nothing(lit_ae: Console, tmp_path: Path
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_new_run_of_no_epochs_has_not_trained_already(lit_ae: Console) -> None:
+    done = lit_ae("fit", *PLAIN, "--trainer.max_epochs=0")
+    assert done.status == 0
+    assert "already" not in done.err
+
+
 def test_a_finished_run_says_so(run: Path, lit_ae: Console) -> None:
     before = (run / "checkpoints/last.ckpt").read_bytes()
     done = lit_ae("fit", f"--ckpt_path={run}")
@@ -219,6 +220,16 @@ def test_a_damaged_checkpoint(damage: str, command: str, run: Path, lit_ae: Cons
     assert done.status == 4, done.err
     assert "is no checkpoint, or is damaged" in done.err
     assert len(done.err.splitlines()) <= 10
+
+
+@pytest.mark.parametrize("content", ["lit_ae fit\n", "error: no such file\n", "a list\n", "tensor"])
+def test_a_file_that_is_no_checkpoint(content: str, lit_ae: Console, tmp_path: Path) -> None:
+    (tmp_path / "err.sh").write_text(content)
+    if content == "tensor":
+        torch.save(torch.zeros(2), tmp_path / "err.sh")
+    done = lit_ae("fit", "--config=vae", "--ckpt_path=err.sh")
+    assert (done.status, len(done.err.splitlines())) == (4, 1), done.err
+    assert "err.sh is no checkpoint" in done.err
 
 
 @pytest.mark.parametrize("command", ["fit --ckpt_path", "test"])
