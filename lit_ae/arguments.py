@@ -72,9 +72,7 @@ def resolve(argv: list[str]) -> Request:
         except ConfigError as error:
             raise RunError(f"{error} The run cannot be opened: mend that file, or name another run.") from error
         configs.insert(0, run.config)
-    elif not peek(rest, "--model") and not (
-        configs if checkpoint else any(read(path).get("model") for path in configs)
-    ):
+    elif not checkpoint and not peek(rest, "--model") and not any(read(path).get("model") for path in configs):
         configs.insert(0, shipped.find(DEFAULT_CONFIG))  # what is given only lies over it: trainer/gpu, a logger
     files = [item for path in configs for item in ("--config", str(path))]
     return Request([command, *files, *rest], run, checkpoint, configs)

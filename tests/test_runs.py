@@ -115,6 +115,15 @@ def test_a_lone_checkpoint_file(run: Path, lit_ae: Console, tmp_path: Path) -> N
     assert torch.load(tmp_path / "runs/vae/0/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
 
 
+def test_a_lone_checkpoint_keeps_its_own_class(lit_ae: Console, tmp_path: Path) -> None:
+    assert lit_ae("fit", "--config=ae", "--trainer.callbacks=[]", *QUICK).status == 0
+    (checkpoint,) = tmp_path.glob("runs/ae/0/checkpoints/last.ckpt")
+    shutil.copy(checkpoint, tmp_path / "lone.ckpt")
+    done = lit_ae("test", "lone.ckpt")
+    assert done.status == 0, done.err
+    assert "test/rate" not in done.out
+
+
 def test_a_lone_checkpoint_that_is_not_ours(lit_ae: Console, tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     done = lit_ae("test", "other.ckpt")
