@@ -23,7 +23,6 @@ test: export OMP_NUM_THREADS = 1  # two workers share two cores
 test: lint  ## every check: style, types, tests with coverage
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 
-bench: export OMP_WAIT_POLICY = passive  # spinning threads slow a shared machine up to a hundredfold
 bench: .venv/installed  ## speed against a bare loop and against pythae
 	$(BIN)/python -m pip install --quiet -e ".[bench]"
 	$(BIN)/python benchmarks/throughput.py
