@@ -139,6 +139,8 @@ class Pythae(Contender):
         tick = self.tick
 
         class Ticks(TrainingCallback):
+            """Tells our clock of every batch."""
+
             def on_train_step_end(self, training_config: BaseTrainerConfig, **kwargs: Any) -> None:
                 tick()  # their "train step" begins with an epoch, but ends with every batch
 

@@ -33,7 +33,7 @@ class Compile(Callback):
             return
         if reason := obstacle(trainer.strategy.root_device):
             warnings.warn(
-                f"Compile: training goes on uncompiled, because this machine cannot compile: {reason}", stacklevel=2
+                f"Compile: training goes on uncompiled, because this machine cannot compile: {reason}", stacklevel=1
             )
             return
         for net in networks(pl_module):
