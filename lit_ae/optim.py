@@ -1,9 +1,10 @@
-"""The default optimizer."""
+"""The default optimizer, and several as one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,3 +35,42 @@ def stop_driver_search() -> None:
     """
     if not torch.cuda.is_available():
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+
+
+class ChainedOptimizer(torch.optim.Optimizer):
+    """Several optimizers behind one: one backward, one step, one state, so that automatic optimisation holds.
+
+    Schedulers, gradient scalers and checkpoints see the groups and the state of all. Closures run once.
+
+    Args:
+        optimizers: Optimizers of disjoint parameters, by name.
+    """
+
+    def __init__(self, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
+        self.optimizers = dict(optimizers)
+        super().__init__([group for chained in self.optimizers.values() for group in chained.param_groups], {})
+        # the very groups of the optimizers, not copies: a scheduler's new rate must reach them
+        self.param_groups = [group for chained in self.optimizers.values() for group in chained.param_groups]
+        self._share()
+
+    def _share(self) -> None:
+        """Let every optimizer work on its groups among ours, and on our state."""
+        groups = iter(self.param_groups)
+        for chained in self.optimizers.values():
+            chained.param_groups = [next(groups) for _ in chained.param_groups]
+            chained.state = self.state
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Evaluate the closure once, then step every optimizer."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for chained in self.optimizers.values():
+            chained.step()
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state and the groups of all."""
+        super().load_state_dict(state_dict)
+        self._share()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,21 +11,15 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.distributions import Distribution
 
-from datamodules import Digits
 from lit_ae import catalog
 from lit_ae.batch import Batch, key
 from lit_ae.likelihoods import Likelihood
 from lit_ae.models.base import Autoencoder
 from lit_ae.models.generative import Generative, Variational
-from variants import SPEC, VARIANTS, build
+from lit_ae.models.multiplayer import MultiPlayer
+from variants import SPEC, VARIANTS, batch_of, build, digits
 
 every_variant = pytest.mark.parametrize("name", VARIANTS)
-
-
-def batch_of(n: int, seed: int = 0) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.rand(n, *SPEC.input_shape, generator=generator)  # type: ignore[misc]
-    return Batch(x, y=torch.arange(n) % 10)
 
 
 @pytest.fixture(autouse=True)
@@ -47,48 +42,55 @@ def test_every_variant_has_a_row() -> None:
 
 @every_variant
 def test_shapes(name: str) -> None:
-    model, batch = build(name), batch_of(5)
+    model, batch = build(name), batch_of(name, 5)
     out = model(batch, k=3)
     assert isinstance(out.q, Distribution)
     assert out.q.batch_shape == (5,)
     assert out.z.shape == (3, 5, *out.q.event_shape)
     assert isinstance(out.p, Likelihood)
     assert (out.p.batch_shape, out.p.event_shape) == ((3, 5), SPEC.input_shape)
-    assert model.embed(batch.x).shape == (5, *out.q.event_shape)
-    assert model.reconstruct(batch.x).shape == batch.x.shape
-    assert model.decode(out.z[0]).batch_shape == (5,)
+    assert model.embed(batch.x, batch.c).shape == (5, *out.q.event_shape)
+    assert model.reconstruct(batch.x, batch.c).shape == batch.x.shape
+    assert model.decode(out.z[0], batch.c).batch_shape == (5,)
 
 
 @every_variant
 def test_terms_are_per_sample_in_float32_and_weighted_once(name: str) -> None:
-    model, batch = build(name), batch_of(5)
+    model, batch = build(name), batch_of(name, 5)
     out = model(batch)
     terms = model.loss(batch, out, model.coefficients)
     assert all(term.shape in ((5,), ()) and term.dtype == torch.float32 for term in terms.values())
     by_hand = sum(model.coefficients.get(term, 1.0) * value.mean() for term, value in terms.items())
     torch.testing.assert_close(model.weigh(terms, model.coefficients), by_hand)
-    assert set(out.aux) == set()
+    assert all(not value.requires_grad or value.isfinite().all() for value in out.aux.values())
 
 
 @every_variant
 def test_the_loss_of_a_sample_does_not_depend_on_the_size_of_the_batch(name: str) -> None:
     if name == "VAE-free-bits":
         pytest.skip("the floor of free bits holds for the batch mean")
-    model, batch = build(name), batch_of(6)
+    model, batch = build(name), batch_of(name, 6)
     z = model(batch).z
     torch.manual_seed(1)
     out = model(batch)
     terms = model.loss(batch, out, model.coefficients)
-    one = Batch(batch.x[:1])
-    alone = type(out)(q=model.encode(one.x), z=out.z[:, :1], p=model.decode(out.z[:, :1]), prior=out.prior)
+    one = Batch(*(None if part is None else part[:1] for part in batch[:4]))  # type: ignore[arg-type]
+    alone = replace(
+        out,
+        q=model.encode(one.x, one.c),
+        z=out.z[:, :1],
+        p=model.decode(out.z[:, :1], one.c),
+        aux={key: value[:1] for key, value in out.aux.items()},
+    )
     for term, value in model.loss(one, alone, model.coefficients).items():
-        torch.testing.assert_close(value[0], terms[term][0], rtol=1e-5, atol=1e-4)
+        if value.ndim:
+            torch.testing.assert_close(value[0], terms[term][0], rtol=1e-5, atol=1e-4)
     assert z.shape == out.z.shape
 
 
 @every_variant
 def test_every_parameter_gets_a_finite_gradient(name: str) -> None:
-    model, batch = build(name), batch_of(5)
+    model, batch = build(name), batch_of(name, 5)
     model.weigh(model.loss(batch, model(batch), model.coefficients), model.coefficients).backward()
     for parameter_name, parameter in model.named_parameters():
         assert parameter.grad is not None, parameter_name
@@ -97,22 +99,23 @@ def test_every_parameter_gets_a_finite_gradient(name: str) -> None:
 
 @every_variant
 def test_a_batch_of_one_trains(name: str) -> None:
-    model, batch = build(name), batch_of(1)
+    model, batch = build(name), batch_of(name, 1)
     loss = model.weigh(model.loss(batch, model(batch), model.coefficients), model.coefficients)
     assert loss.isfinite()
 
 
 @every_variant
 def test_embed_and_reconstruct_never_sample(name: str) -> None:
-    model, x = build(name), batch_of(5).x
-    assert torch.equal(model.embed(x), model.embed(x))
-    assert torch.equal(model.reconstruct(x), model.reconstruct(x))
-    assert torch.equal(model.embed(x), model.encode(x).mode)
+    model, batch = build(name), batch_of(name, 5)
+    x, c = batch.x, batch.c
+    assert torch.equal(model.embed(x, c), model.embed(x, c))
+    assert torch.equal(model.reconstruct(x, c), model.reconstruct(x, c))
+    assert torch.equal(model.embed(x, c), model.encode(x, c).mode)
 
 
 @every_variant
 def test_output_detaches(name: str) -> None:
-    out = build(name)(batch_of(3)).detach()
+    out = build(name)(batch_of(name, 3)).detach()
     assert not out.z.requires_grad
     assert not out.q.mode.requires_grad
     assert not out.p.mean.requires_grad
@@ -124,7 +127,7 @@ def test_trains_validates_tests_and_logs_the_same_names(name: str, precision: st
     model = build(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     runner = trainer(tmp_path, precision=precision)
-    data = Digits(batch_size=32)
+    data = digits(name, 32)
     runner.fit(model, data)
     logged = set(runner.callback_metrics)
     wanted = {"train/loss", "train/distortion", "val/loss", "val/distortion", "val/mse"}
@@ -143,7 +146,7 @@ def test_trains_validates_tests_and_logs_the_same_names(name: str, precision: st
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
 def test_gradients_are_clipped_in_any_precision(name: str, precision: str, tmp_path: Path) -> None:
     runner = trainer(tmp_path, precision=precision, gradient_clip_val=1.0)
-    runner.fit(build(name), Digits(batch_size=32))
+    runner.fit(build(name), digits(name, 32))
     assert runner.global_step == 3
     assert runner.callback_metrics["val/loss"].isfinite()
 
@@ -154,7 +157,7 @@ def test_elbo_is_minus_distortion_minus_rate(name: str, tmp_path: Path) -> None:
     if not isinstance(model, Variational):
         pytest.skip("has no rate")
     runner = trainer(tmp_path)
-    runner.fit(model, Digits(batch_size=32))
+    runner.fit(model, digits(name, 32))
     for stage in ("train", "val"):
         value = {term: runner.callback_metrics[f"{stage}/{term}"] for term in ("elbo", "distortion", "rate")}
         torch.testing.assert_close(value["elbo"], -value["distortion"] - value["rate"])
@@ -162,7 +165,7 @@ def test_elbo_is_minus_distortion_minus_rate(name: str, tmp_path: Path) -> None:
 
 @every_variant
 def test_evaluation_repeats_itself_and_leaves_training_alone(name: str, tmp_path: Path) -> None:
-    model, data = build(name), Digits(batch_size=32)
+    model, data = build(name), digits(name, 32)
     first = trainer(tmp_path).validate(model, data, verbose=False)
     torch.manual_seed(99)
     assert trainer(tmp_path).validate(model, data, verbose=False) == first
@@ -174,7 +177,7 @@ def test_same_seed_same_weights(name: str, tmp_path: Path) -> None:
     for _ in range(2):
         torch.manual_seed(3)
         model = build(name)
-        trainer(tmp_path, max_epochs=2).fit(model, Digits(batch_size=32))
+        trainer(tmp_path, max_epochs=2).fit(model, digits(name, 32))
         weights.append(model.state_dict())
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
@@ -184,14 +187,14 @@ def test_same_seed_same_weights(name: str, tmp_path: Path) -> None:
 def test_a_model_built_in_python_reloads_without_pickle(name: str, loader: str, tmp_path: Path) -> None:
     model = build(name)
     runner = trainer(tmp_path, max_epochs=1)
-    runner.fit(model, Digits(batch_size=32))
+    runner.fit(model, digits(name, 32))
     runner.save_checkpoint(tmp_path / "model.ckpt")
     cls = type(model) if loader == "own class" else LightningModule
     again = cls.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
     assert type(again) is type(model)
     assert again.coefficients == model.coefficients
-    x = batch_of(4).x
-    assert torch.equal(again.embed(x), model.cpu().embed(x))
+    batch = batch_of(name, 4)
+    assert torch.equal(again.embed(batch.x, batch.c), model.cpu().embed(batch.x, batch.c))
 
 
 @every_variant
@@ -201,10 +204,10 @@ def test_a_resumed_run_ends_with_the_same_weights(name: str, steps: int, tmp_pat
     keep = ModelCheckpoint(tmp_path, "at-{step}", every_n_train_steps=steps, save_top_k=-1)
     whole, resumed = build(name), build(name)
     runner = trainer(tmp_path, **settings, callbacks=[keep])
-    runner.fit(whole, Digits(batch_size=256))
+    runner.fit(whole, digits(name, 256))
     assert runner.global_step == 12
     runner = trainer(tmp_path, **settings, callbacks=[ModelCheckpoint(tmp_path, "again")])
-    runner.fit(resumed, Digits(batch_size=256), ckpt_path=tmp_path / f"at-step={steps}.ckpt", weights_only=True)
+    runner.fit(resumed, digits(name, 256), ckpt_path=tmp_path / f"at-step={steps}.ckpt", weights_only=True)
     assert runner.global_step == 12
     for parameter_name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[parameter_name], value), parameter_name
@@ -216,8 +219,31 @@ def test_generative_models_sample(name: str) -> None:
     if not isinstance(model, Generative):
         assert not hasattr(model, "sample")
         return
-    assert model.sample(7).shape == (7, *SPEC.input_shape)
-    assert model.prior().event_shape == model(batch_of(2)).q.event_shape
+    c = batch_of(name, 7).c
+    assert model.sample(7, c).shape == (7, *SPEC.input_shape)
+    assert model.prior(c).event_shape == model(batch_of(name, 2)).q.event_shape
+
+
+@every_variant
+def test_a_players_loss_leaves_the_others_alone(name: str) -> None:
+    model, batch = build(name), batch_of(name, 5)
+    if not isinstance(model, MultiPlayer):
+        pytest.skip("has one loss")
+    owned = model.owned()
+    assert sum(len(own) for own in owned.values()) == len(list(model.parameters()))
+    together = model(batch)
+    model.weigh(model.loss(batch, together, model.coefficients), model.coefficients).backward()
+    both = {path: parameter.grad.clone() for path, parameter in model.named_parameters()}
+    for number, player in enumerate(owned):
+        model.zero_grad(set_to_none=True)
+        torch.manual_seed(0)
+        out = model(batch) if number == 0 else model(batch).detach()
+        model.weigh(model.alone(player, batch, out, model.coefficients), model.coefficients).backward()
+        for path, parameter in model.named_parameters():
+            mine = any(parameter is other for other in owned[player])
+            assert (parameter.grad is not None) == mine, (player, path)
+            if mine:
+                torch.testing.assert_close(parameter.grad, both[path])
 
 
 def test_keys_do_not_collide() -> None:

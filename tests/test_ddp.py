@@ -16,7 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from conftest import QUICK, Console
 from datamodules import Digits
-from variants import VARIANTS, build
+from variants import VARIANTS, build, digits
 
 pytestmark = pytest.mark.slow
 
@@ -129,7 +129,7 @@ def both(rank: int, folder: str) -> None:
                 max_epochs=1, limit_train_batches=2, limit_val_batches=2, logger=False, enable_checkpointing=False,
                 enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
             )  # fmt: skip
-            trainer.fit(model, Digits(batch_size=16))
+            trainer.fit(model, digits(name, 16))
             values = trainer.callback_metrics
             weights = torch.cat([value.detach().flatten() for value in model.parameters()])
             assert all(value.isfinite() for value in values.values())

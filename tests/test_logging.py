@@ -11,9 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from datamodules import Digits
-from lit_ae.batch import DataSpec
 from lit_ae.loggers import MetricsCSV
-from lit_ae.models import VAE
 from variants import build
 
 
@@ -53,8 +51,3 @@ def test_windows_and_epochs_are_means_over_their_samples(tmp_path: Path, accumul
     assert logged == pytest.approx([*windows, mean(losses.seen)], rel=1e-5)
     assert float(runner.callback_metrics["train/loss"]) == pytest.approx(mean(losses.seen), rel=1e-5)
     assert torch_seed.initial_seed() is not None
-
-
-def test_a_model_that_ignores_conditions_says_so() -> None:
-    with pytest.warns(UserWarning, match="does not look at conditions"):
-        VAE(spec=DataSpec(input_shape=(3,), condition_shape=()))

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from lit_ae.batch import DataSpec
+import torch
+
+from datamodules import Digits
+from lit_ae.batch import Batch, DataSpec
 from lit_ae.models.ae import AE
 from lit_ae.models.base import Autoencoder
 from lit_ae.models.beta_vae import BetaVAE
+from lit_ae.models.cvae import CVAE
+from lit_ae.models.target_prop import TargetProp
 from lit_ae.models.vae import VAE
 from lit_ae.nn import MLPDecoder, MLPEncoder
 
 SPEC = DataSpec(input_shape=(1, 8, 8), num_train=1294, num_classes=10, value_range=(0.0, 1.0))
+CONDITIONAL = replace(SPEC, condition_shape=())
 SMALL: dict[str, Any] = {
     "latent_dim": 4,
     "encoder": partial(MLPEncoder, hidden=(32,)),
@@ -25,10 +32,27 @@ VARIANTS: dict[str, tuple[type[Autoencoder], dict[str, Any]]] = {
     "VAE-free-bits": (VAE, SMALL | {"free_bits": 0.1}),
     "BetaVAE": (BetaVAE, SMALL),
     "BetaVAE-capacity": (BetaVAE, SMALL | {"capacity": 5.0}),
+    "CVAE": (CVAE, SMALL | {"spec": CONDITIONAL, "condition_features": 3}),
+    "TargetProp": (TargetProp, SMALL),
+    "TargetProp-condition": (TargetProp, SMALL | {"spec": CONDITIONAL}),
 }
 
 
 def build(name: str) -> Autoencoder:
     """A small model of a variant, with fresh parameters."""
     cls, arguments = VARIANTS[name]
-    return cls(spec=SPEC, **arguments)
+    return cls(**{"spec": SPEC, **arguments})
+
+
+def digits(name: str, batch_size: int) -> Digits:
+    """The embedded digits as a variant wants them."""
+    _, arguments = VARIANTS[name]
+    return Digits(batch_size=batch_size, condition="label" if "spec" in arguments else None)
+
+
+def batch_of(name: str, n: int, seed: int = 0) -> Batch:
+    """Noise in [0, 1], with labels, and with conditions where the variant wants them."""
+    _, arguments = VARIANTS[name]
+    x = torch.rand(n, *SPEC.input_shape or (), generator=torch.Generator().manual_seed(seed))
+    y = torch.arange(n) % 10
+    return Batch(x, y, y if "spec" in arguments else None)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.types import _size
 
-from lit_ae.batch import Shape
+from lit_ae.batch import DataSpec, Shape
 from lit_ae.errors import ConfigError
 from lit_ae.functional import full_precision
 
@@ -134,6 +134,15 @@ class LikelihoodHead(nn.Module, ABC):
     @abstractmethod
     def forward(self, raw: Tensor) -> Likelihood:
         """Build p(x|z), batch (*B), event E, from raw, (*B, *raw_shape), in float32 or better."""
+
+    def suit(self, spec: DataSpec) -> None:
+        """Learn what the data are, before the decoder is built.
+
+        Raises:
+            ConfigError: A value of theirs has probability zero under every parameter.
+        """
+        if spec.value_range is not None:
+            self.check_range(*spec.value_range)
 
     def check_range(self, low: float, high: float) -> None:
         """Refuse data outside the support of this likelihood.

@@ -234,10 +234,14 @@ class Autoencoder(LightningModule, ABC):
             self.trainer._logger_connector.log_metrics(values)
             self.log(f"{stage}/loss", means["loss"], on_step=True, logger=False)
 
+    def build_optimizer(self) -> Optimizer:
+        """The one optimizer of all parameters."""
+        return self.make_optimizer(self.parameters())
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer over all parameters, and its scheduler."""
         stop_driver_search()
-        optimizer = self.make_optimizer(self.parameters())
+        optimizer = self.build_optimizer()
         if self.make_lr_scheduler is None:
             return optimizer
         scheduler = {"scheduler": self.make_lr_scheduler(optimizer), "monitor": "val/loss"}

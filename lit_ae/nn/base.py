@@ -1,4 +1,4 @@
-"""The two abstract networks that a model asks for, and how samples are folded into their batch."""
+"""The abstract networks that a model asks for, and how samples are folded into their batch."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Map x, (B, *E), to raw parameters, (B, out_features)."""
+
+
+class MaskedEncoder(Encoder, ABC):
+    """An encoder that leaves out what was not observed: padding, patches."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Map x, (B, *E), to raw parameters, (B, out_features); mask, (B, *E), is True where x is observed."""
 
 
 class Decoder(nn.Module, ABC):
