@@ -10,6 +10,7 @@ _HOMES = {
     "InMemory": "base",
     "Samples": "samples",
     "Digits": "digits",
+    "Points": "points",
     "MNIST": "mnist",
     "FashionMNIST": "mnist",
     "KMNIST": "mnist",
@@ -17,7 +18,10 @@ _HOMES = {
     "CelebA": "celeba",
     "PictureFiles": "files",
     "ImageFolder": "image_folder",
+    "Tabular": "tabular",
     "Arrays": "arrays",
+    "Bundled": "bundled",
+    "Sequences": "sequences",
 }
 
 __all__ = [*_HOMES]

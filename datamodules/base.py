@@ -82,7 +82,7 @@ class DataModule(LightningDataModule, ABC):
 
     @property
     def columns(self) -> list[int] | None:
-        """One entry per column of a table: 0 numeric, k a column of k categories."""
+        """One entry per column of a table, as in `DataSpec.columns`."""
         return None
 
     # ---- written once

@@ -34,6 +34,11 @@ class Standardizer(NamedTuple):
             out[part] = (x[part] - self.mean) / self.std
         return out if observed is None else np.where(observed, out, np.float32(0))
 
+    def leaving(self, kinds: list[int]) -> Standardizer:
+        """The same for columns of numbers, and nothing for the zeros and ones of columns of classes."""
+        numeric = np.repeat([kind == 0 for kind in kinds], [kind if kind > 2 else 1 for kind in kinds])
+        return Standardizer(np.where(numeric, self.mean, 0.0), np.where(numeric, self.std, 1.0))
+
 
 def standardizer(x: np.ndarray, rows: np.ndarray, observed: np.ndarray | None = None) -> Standardizer:
     """Fit on the given rows of x, (N, *E), where observed."""
@@ -58,8 +63,8 @@ class Categories:
 
     names: list[str]
 
-    def index(self, values: np.ndarray, table: Table, name: str) -> np.ndarray:
-        """The numbers of classes, (N,) int64.
+    def index(self, values: np.ndarray, table: Table, name: str, unknown: np.ndarray | None = None) -> np.ndarray:
+        """The numbers of classes, (N,) int64; −1 where `unknown`, (N,).
 
         Raises:
             DataError: A class is not one of the training data's.
@@ -67,13 +72,14 @@ class Categories:
         unique, inverse = np.unique(values, return_inverse=True)
         numbers = {name: number for number, name in enumerate(self.names)}
         found = np.array([numbers.get(called(value), -1) for value in unique], dtype=np.int64)[inverse]
-        if (found < 0).any():
-            row = int(np.argmax(found < 0))
+        new = found < 0 if unknown is None else (found < 0) & ~unknown
+        if new.any():
+            row = int(np.argmax(new))
             raise DataError(
                 f"{table.path}, {table.place(row)}, has the class {called(values[row])!r} in {table.what} {name!r}, "
                 f"which the training data lack: add such samples there or remove these."
             )
-        return found
+        return found if unknown is None else np.where(unknown, -1, found)
 
 
 def categories(values: np.ndarray) -> Categories:

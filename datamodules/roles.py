@@ -8,10 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from datamodules.tables import Table, column, is_missing, is_text, parses
+from datamodules.columns import Categorical, Column, arrange, flat, is_words
+from datamodules.tables import Table, is_text
 from lit_ae.batch import ConfigError, DataError
 
-__all__ = ["Names", "Roles", "assign", "choose", "is_categorical", "numbers"]
+__all__ = ["Names", "Roles", "assign", "choose", "complete", "is_categorical"]
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,15 @@ class Names:
         mask: True where x is observed.
     """
 
-    x: list[str]
+    x: list[Column]
     y: str | None = None
     c: tuple[str, ...] = ()
     mask: str | None = None
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of all that x is made of."""
+        return [name for column in self.x for name in column.sources]
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Roles:
         observed: (N, *E), None where nothing is missing.
         y: (N,) or (N, F).
         c: One per name, (N,) numbers or text, or (N, *C).
+        kinds: One per column of x as in `DataSpec.columns`; None where x is not of vectors of numbers.
     """
 
     table: Table
@@ -50,13 +57,17 @@ class Roles:
     observed: np.ndarray | None
     y: np.ndarray | None
     c: list[np.ndarray]
+    kinds: list[int] | None = None
 
 
-def choose(table: Table, columns: list[str] | None, label: str | None, condition: list[str]) -> Names:
+def choose(
+    table: Table, columns: list[str] | None, label: str | None, condition: list[str], categorical: Categorical
+) -> Names:
     """Fill in what the user did not name.
 
-    An archive's arrays x, y, c and mask play these roles; of a table every column of numbers is x that is not the
-    label or the condition, and has a name. A condition of classes is the label too where none is named.
+    An archive's arrays x, y, c and mask play these roles; of a table every column of numbers or of declared classes is
+    x that is not the label or the condition, and has a name. A condition of classes is the label too where none is
+    named.
 
     Raises:
         ConfigError: A name is not in the file, or none can be chosen for x.
@@ -66,24 +77,30 @@ def choose(table: Table, columns: list[str] | None, label: str | None, condition
         label = "y" if label is None and "y" in arrays else label
         condition = ["c"] if not condition and "c" in arrays else condition
     if condition == ["label"] and "label" not in arrays:
-        if label is None:
+        if label is None and table.label is None:
             raise ConfigError(f"--data.condition is label, but no label of {table.path} is named: give --data.label.")
-        condition = [label]
+        condition = [label or str(table.label)]
     c = {name: table.get(name, "--data.condition") for name in condition}
-    if label is None and len(condition) == 1 and is_categorical(table, c[condition[0]]):
+    declared = flat(table, categorical)
+    if label is None and len(condition) == 1 and is_categorical(table, c[condition[0]], condition[0] in declared):
         label = condition[0]
     if label is not None:
         table.get(label, "--data.label")
     mask = None if table.tabular or "mask" not in arrays else "mask"
     taken = {label, mask, *condition}
-    if columns is None:
-        columns = candidates(table, [name for name in arrays if name not in taken])
-    for name in columns:
+    if label is None and table.label is not None:
+        label = table.label
+        taken |= {label} - {*declared}
+    names = candidates(table, [name for name in arrays if name not in taken], declared) if columns is None else columns
+    for name in names:
         table.get(name, "--data.columns")
-    return Names(columns, label, tuple(condition), mask)
+    idle = next((name for name in declared if name not in (*names, label, *condition)), None)
+    if idle is not None:
+        raise ConfigError(f"--data.categorical names {idle!r}, which is not modelled: add it to --data.columns.")
+    return Names(arrange(table, names, columns is not None, categorical), label, tuple(condition), mask)
 
 
-def candidates(table: Table, names: list[str]) -> list[str]:
+def candidates(table: Table, names: list[str], declared: list[str]) -> list[str]:
     """What x is made of where the user does not say."""
     if not table.tabular:
         if "x" in names or len(names) == 1:
@@ -91,10 +108,13 @@ def candidates(table: Table, names: list[str]) -> list[str]:
         shown = ", ".join(map(repr, names)) or "only the label, condition and mask"
         raise ConfigError(f"{table.path} has no array 'x' but {shown}: name what is modelled with --data.columns.")
     named = [name for name in names if name and not name.startswith("__index_level_")]  # pandas' unnamed indices
-    words = [name for name in named if is_text(table.arrays[name]) and not any(map(parses, table.arrays[name]))]
+    words = [name for name in named if name not in declared and is_words(table.arrays[name])]
     if words:
         shown = ", ".join(map(repr, words))
-        warnings.warn(f"{table.path}: columns of text are left out: {shown[:300]}.", stacklevel=2)
+        warnings.warn(
+            f"{table.path}: columns of text are left out: {shown[:300]} (--data.categorical models them as classes).",
+            stacklevel=2,
+        )
     chosen = [name for name in named if name not in words]
     if not chosen:
         raise ConfigError(f"{table.path} has no column of numbers to model: name some with --data.columns.")
@@ -108,15 +128,15 @@ def assign(table: Table, names: Names, missing: Literal["error", "mask"]) -> Rol
         DataError: A name is not in the file, or arrays do not fit each other, or hold what they must not.
     """
     arrays = table.arrays
-    absent = next((name for name in (*names.x, names.y, *names.c) if name is not None and name not in arrays), None)
+    wanted = [*names.sources, *names.c, *([] if names.y is None else [names.y])]
+    absent = next((name for name in wanted if name not in arrays), None)
     if absent is not None:
         raise DataError(f"{table.path} has no {table.what} {absent!r}, which the training data have: make them agree.")
-    parts = [numbers(table, name, arrays[name]) for name in names.x]
+    parts = [column.read(table) for column in names.x]
     y = None if names.y is None else arrays[names.y]
     c = [arrays[name] for name in names.c]
     mask = None if names.mask is None else arrays.get(names.mask)
-    lengths = dict(zip(names.x, map(len, parts), strict=True))
-    lengths |= {name: len(arrays[name]) for name in (names.y, *names.c, names.mask) if name in arrays}
+    lengths = {name: len(arrays[name]) for name in [*wanted, *([] if mask is None else [str(names.mask)])]}
     first, *others = lengths.items()
     for name, length in others:
         if length != first[1]:
@@ -130,35 +150,27 @@ def assign(table: Table, names: Names, missing: Literal["error", "mask"]) -> Rol
             raise DataError(f"{table.path} has x of shape {x.shape} but a mask of {mask.shape}: make them agree.")
     for key, array in [*zip(names.c, c, strict=True), *([] if y is None else [(str(names.y), y)])]:
         complete(table, key, array)
-    return Roles(table, names, x, observed(table, names, x, mask, missing), y, c)
+    vectors = x.ndim == 2 and x.dtype != np.uint8
+    kinds = [kind for column, part in zip(names.x, parts, strict=True) for kind in each(column, part)]
+    known = observed(table, names, x, mask, missing)
+    return Roles(table, names, x, known, y, c, kinds if vectors else None)
 
 
-def numbers(table: Table, name: str, array: np.ndarray) -> np.ndarray:
-    """The array itself, or the numbers that its text stands for."""
-    if not is_text(array):
-        return array
-    cells = [str(cell) for cell in array.flat]
-    parsed = column(cells)
-    if not is_text(parsed):
-        return parsed.reshape(array.shape)
-    position = next(position for position, cell in enumerate(cells) if not parses(cell) and not is_missing(cell))
-    row = position * len(array) // array.size
-    raise DataError(
-        f"{table.path}, {table.place(row)}, has the text {cells[position][:40]!r} in the numeric {table.what} "
-        f"{name!r}: mend it, or list the {table.what}s that you want with --data.columns."
-    )
+def each(column: Column, part: np.ndarray) -> list[int]:
+    """Kinds of the columns in one array: a vector is as many of numbers."""
+    return [column.kind] if column.kind else [0] * (part.shape[1] if part.ndim == 2 else 1)
 
 
-def side_by_side(table: Table, names: list[str], parts: list[np.ndarray]) -> np.ndarray:
+def side_by_side(table: Table, columns: list[Column], parts: list[np.ndarray]) -> np.ndarray:
     """One array (N, *E): several are joined to vectors."""
     if len(parts) == 1:
         x = layout(parts[0].astype(np.uint8) * 255 if parts[0].dtype == bool else parts[0])
         return x[:, None] if x.ndim == 1 else x
-    for name, part in zip(names, parts, strict=True):
+    for column, part in zip(columns, parts, strict=True):
         if part.ndim > 2:
             raise DataError(
-                f"{table.path} has {name!r} of shape {part.shape}, and only vectors can be joined: name one array "
-                "with --data.columns."
+                f"{table.path} has {column.sources[0]!r} of shape {part.shape}, and only vectors can be joined: name "
+                "one array with --data.columns."
             )
     return np.concatenate([part[:, None] if part.ndim == 1 else part for part in parts], axis=1, dtype=np.float64)
 
@@ -187,7 +199,7 @@ def observed(
     if not unknown.any():
         return mask
     if missing == "error":
-        n = int(unknown.sum())
+        n = int(unknown[:, first_elements(names)].sum()) if table.tabular else int(unknown.sum())
         raise DataError(
             f"{table.path} has {n:,} missing value{'s' if n > 1 else ''}, the first in {cell(table, names, unknown)}: "
             "fill in, or let --data.missing mask leave such cells out of the loss."
@@ -210,11 +222,18 @@ def cell(table: Table, names: Names, marked: np.ndarray) -> str:
     """Where the first marked cell is."""
     row, *inner = (int(position) for position in np.argwhere(marked)[0])
     if table.tabular:
-        return f"{table.place(row)}, column {names.x[inner[0]]!r}"
-    where = ", ".join(map(repr, names.x))
+        column = [column for column in names.x for _ in column.elements][inner[0]]
+        return f"{table.place(row)}, column {column.sources[0]!r}"
+    where = ", ".join(map(repr, names.sources))
     return f"{table.place(row)}, element ({', '.join(map(str, inner))}) of {where}"
 
 
-def is_categorical(table: Table, array: np.ndarray) -> bool:
-    """Whether an array is of classes: text, or whole numbers stored as such."""
-    return array.ndim == 1 and (is_text(array) or (not table.tabular and array.dtype.kind in "biu"))
+def first_elements(names: Names) -> list[int]:
+    """Where each column of a table begins in x: a class is missing once, however many elements it has."""
+    widths = [len(column.elements) for column in names.x]
+    return [sum(widths[:position]) for position in range(len(widths))]
+
+
+def is_categorical(table: Table, array: np.ndarray, declared: bool) -> bool:
+    """Whether an array is of classes: declared so, text, or whole numbers stored as such."""
+    return declared or (array.ndim == 1 and (is_text(array) or (not table.tabular and array.dtype.kind in "biu")))

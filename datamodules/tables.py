@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from lit_ae.batch import ConfigError, DataError
 
-__all__ = ["Table", "column", "is_missing", "is_text", "parses", "read"]
+__all__ = ["Table", "column", "is_missing", "is_text", "opened", "parses", "plain", "read"]
+
+T = TypeVar("T")
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a"})
 
@@ -27,12 +30,14 @@ class Table:
         arrays: Name → (N, *E): numbers, NaN where a cell is empty, or text (N,), "" where a cell is empty.
         tabular: Whether the arrays are columns (N,) of a table.
         lines: Line of each row where the file is text.
+        label: The column that is the label where the user names none.
     """
 
     path: Path
     arrays: dict[str, np.ndarray]
     tabular: bool
     lines: list[int] | None = None
+    label: str | None = None
 
     def get(self, name: str, wanted_by: str) -> np.ndarray:
         """The array of this name.
@@ -64,7 +69,19 @@ def read(path: Path) -> Table:
         ConfigError: The suffix is unknown, or a package is missing that reads it.
         DataError: The file is missing, empty or damaged.
     """
-    readers = {".npy": read_npy, ".npz": read_npz, ".csv": read_csv, ".parquet": read_parquet}
+    table = opened(path, {".npy": read_npy, ".npz": read_npz, ".csv": read_csv, ".parquet": read_parquet})
+    if not table.arrays or any(array.size == 0 for array in table.arrays.values()):
+        raise DataError(f"{path} holds no samples: write it anew.")
+    return table
+
+
+def opened(path: Path, readers: Mapping[str, Callable[[Path], T]]) -> T:
+    """What the reader of the file's suffix makes of it.
+
+    Raises:
+        ConfigError: The suffix is unknown, or a package is missing that reads it.
+        DataError: The file is missing, empty or damaged.
+    """
     if path.suffix.lower() not in readers:
         raise ConfigError(f"{path} is of no known format: give a file that ends in {', '.join(readers)}.")
     if not path.is_file():
@@ -72,12 +89,9 @@ def read(path: Path) -> Table:
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty: write it anew.")
     try:
-        table = readers[path.suffix.lower()](path)
+        return readers[path.suffix.lower()](path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}): look at its permissions.") from error
-    if not table.arrays or any(array.size == 0 for array in table.arrays.values()):
-        raise DataError(f"{path} holds no samples: write it anew.")
-    return table
 
 
 def read_npy(path: Path) -> Table:
@@ -108,7 +122,10 @@ def damaged(path: Path, error: Exception) -> DataError:
     """Says what numpy found."""
     reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
     if "Object arrays" in reason:
-        return DataError(f"{path} holds Python objects, which are never unpickled: save arrays of numbers.")
+        return DataError(
+            f"{path} holds Python objects, which are never unpickled: save arrays of numbers, and sequences of "
+            "differing length one after another, with an array 'lengths'."
+        )
     return DataError(f"{path} is no whole {path.suffix} file ({reason}): write it anew with numpy.")
 
 
@@ -156,27 +173,46 @@ def read_csv(path: Path) -> Table:
 
 def read_parquet(path: Path) -> Table:
     """Columns of a table."""
+    table = arrow_table(path)
+    columns = []
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        if values.type.num_fields:
+            raise DataError(
+                f"{path} holds lists in column {name!r}: save numbers, or arrays as .npz, or read sequences with "
+                "--data Sequences."
+            )
+        columns.append(plain(values))
+    return Table(path, named(path, table.column_names, columns), tabular=True)
+
+
+def arrow_table(path: Path) -> Any:
+    """What pyarrow reads.
+
+    Raises:
+        ConfigError: There is no pyarrow.
+        DataError: The file is damaged.
+    """
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
         raise ConfigError(f'{path} needs pyarrow to be read: pip install "lit_ae[parquet]".') from error
     try:
-        table = parquet.read_table(path)
+        return parquet.read_table(path)
     except (pa.ArrowException, ValueError) as error:
         raise DataError(f"{path} is no whole parquet file ({str(error).splitlines()[0]}): write it anew.") from error
-    columns = []
-    for name, values in zip(table.column_names, table.columns, strict=True):
-        kind = values.type
-        if pa.types.is_nested(kind):
-            raise DataError(f"{path} holds lists in column {name!r}: save numbers, or arrays as .npz.")
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            columns.append(values.cast(pa.float64(), safe=False).to_numpy())
-        elif pa.types.is_boolean(kind):
-            columns.append(values.cast(pa.int8()).cast(pa.float64()).to_numpy())
-        else:
-            columns.append(column(["" if value is None else str(value) for value in values.to_pylist()]))
-    return Table(path, named(path, table.column_names, columns), tabular=True)
+
+
+def plain(values: Any) -> np.ndarray:
+    """A column of pyarrow: numbers (N,), NaN where a cell is empty, or text (N,)."""
+    import pyarrow as pa
+
+    kind = values.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return values.cast(pa.float64(), safe=False).to_numpy()
+    if pa.types.is_boolean(kind):
+        return values.cast(pa.int8()).cast(pa.float64()).to_numpy()
+    return column(["" if value is None else str(value) for value in values.to_pylist()])
 
 
 def named(path: Path, names: Sequence[str], columns: Iterable[np.ndarray]) -> dict[str, np.ndarray]:

@@ -43,7 +43,8 @@ class DataSpec:
         num_train: Number of training samples.
         num_classes: Number of classes in `y`, 0 where there are none.
         condition_shape: Shape of one condition; () is a class label, None is no condition.
-        columns: One entry per column of a table: 0 numeric, k a column of k categories.
+        columns: One entry per column of a table: 0 a number, 2 a zero or one, k ≥ 3 one of k classes as k elements of
+            x, one-hot. None where x is no table.
         value_range: Smallest and largest value of x in the training split, None where unknown.
     """
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from math import log
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch.distributions import Distribution, Independent, kl_divergence
 from lit_ae.errors import ConfigError
 
 T = TypeVar("T")
+Noise = Literal["gaussian", "masking", "salt_and_pepper"]
 
 
 def full_precision(raw: Tensor) -> Tensor:
@@ -164,3 +166,88 @@ def bits_per_dim(nats: Tensor, dims: int) -> Tensor:
         dims: Number of elements of one sample.
     """
     return nats / (dims * log(2))
+
+
+def rate_gap(rate: Tensor, rho: float) -> Tensor:
+    """Σ_j KL(ρ‖ρ̂_j) of Bernoulli units in nats, (): what keeps each unit active at the rate ρ (Ng 2011, p. 15).
+
+    Args:
+        rate: Mean activation of each unit over a batch, ρ̂, (D,), within [0, 1].
+        rho: Target rate ρ, within (0, 1).
+    """
+    limits = torch.finfo(rate.dtype)
+    rate = rate.clamp(limits.tiny, 1 - limits.eps)  # a unit at 0 or 1 throughout costs much, not infinitely much
+    return (rho * (log(rho) - rate.log()) + (1 - rho) * (log(1 - rho) - (-rate).log1p())).sum()
+
+
+def top_k(z: Tensor, k: int) -> Tensor:
+    """The k largest latents of each sample, and 0 for the others, (B, D), with ties broken (Makhzani & Frey 2014).
+
+    Args:
+        z: Latents, (B, D).
+        k: How many stay, at most D.
+    """
+    largest, index = z.topk(k, dim=1)
+    return torch.zeros_like(z).scatter(1, index, largest)
+
+
+def corrupted(x: Tensor, noise: Noise, level: float, ends: tuple[float, float] = (0.0, 1.0)) -> Tensor:
+    """Samples with noise, of the shape of x, drawn from the global generator (Vincent et al. 2010, section 3.3).
+
+    Args:
+        x: Samples, (B, *E).
+        noise: `gaussian` adds N(0, level²); `masking` sets an element to 0, `salt_and_pepper` to one of the ends,
+            each with probability `level`.
+        level: Standard deviation in units of x, or probability.
+        ends: What pepper and salt are.
+    """
+    if noise == "gaussian":
+        return x + level * torch.randn_like(x)
+    chosen = torch.rand_like(x) < level
+    if noise == "masking":
+        return x.masked_fill(chosen, 0.0)
+    salt = torch.rand_like(x) < 0.5
+    low, high = ends
+    return torch.where(chosen, torch.where(salt, high, low).to(x.dtype), x)
+
+
+def sigmoid_contraction(h: Tensor, weight: Tensor) -> Tensor:
+    """‖∂h/∂x‖²_F of one sigmoid layer h = σ(Wx + b), (B,): Σ_j (h_j(1 − h_j))² Σ_i W_ji² (Rifai et al. 2011, p. 3).
+
+    Args:
+        h: Output of the layer, (B, D).
+        weight: W, (D, number of elements of x).
+    """
+    return ((h * (1 - h)).square() * weight.square().sum(1)).sum(1)
+
+
+def exact_contraction(net: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """‖∂net/∂x‖²_F of each sample, (B,), by one backward pass per output; it can be differentiated in turn.
+
+    Args:
+        net: Maps (B, *E) to (B, D), each sample by itself.
+        x: Samples, (B, *E).
+    """
+    z, pull, *_ = torch.func.vjp(net, x)
+    basis = torch.eye(z.shape[1], dtype=z.dtype, device=z.device).unsqueeze(1)
+    return _pulled_back(pull, basis.expand(-1, *z.shape)).sum(0)
+
+
+def hutchinson_contraction(net: Callable[[Tensor], Tensor], x: Tensor, signs: Tensor) -> Tensor:
+    """Unbiased estimate of ‖∂net/∂x‖²_F of each sample, (B,): the mean of ‖vᵀ ∂net/∂x‖² over random signs v.
+
+    Of all v with independent elements, signs give the least variance (Hutchinson 1990).
+
+    Args:
+        net: Maps (B, *E) to (B, D), each sample by itself.
+        x: Samples, (B, *E).
+        signs: Vectors v of −1 and 1, (N, B, D), one backward pass per N.
+    """
+    _, pull, *_ = torch.func.vjp(net, x)
+    return _pulled_back(pull, signs).mean(0)
+
+
+def _pulled_back(pull: Callable[..., Any], vectors: Tensor) -> Tensor:
+    """‖vᵀJ‖² of each vector v and sample, (N, B), from vectors, (N, B, D): 16 at once, for memory's sake."""
+    (rows,) = torch.vmap(pull, chunk_size=16)(vectors)
+    return full_precision(rows).square().flatten(2).sum(2)

@@ -119,8 +119,9 @@ def test_text_among_numbers_is_named(tmp_path: Path) -> None:
     text = "a,b\n" + "1,2\n" * 5 + "\n3,4 kg\n" + "1,2\n" * 9
     refused(DataError, "t.csv, line 8", "'4 kg'", "'b'", "--data.columns", path=write_text(tmp_path / "t.csv", text))
     assert arrays(tmp_path / "t.csv", columns=["a"]).spec.input_shape == (1,)
-    path = str(write(frame(), tmp_path / "t.parquet"))
-    refused(DataError, "t.parquet, row 0", "'species'", path=path, columns=["height", "species"])
+    table = frame().assign(code=["7", "x"] * (len(frame()) // 2))
+    path = str(write(table, tmp_path / "t.parquet"))
+    refused(DataError, "t.parquet, row 1", "'code'", path=path, columns=["height", "code"])
     np.savez(tmp_path / "t.npz", x=np.array([["1", "2"], ["3", "x"]]))
     refused(DataError, "t.npz, row 1", "'x'", path=str(tmp_path / "t.npz"))
     table = pd.DataFrame({"a": [[1.0], [2.0]]})

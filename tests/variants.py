@@ -7,16 +7,21 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from datamodules import Digits
 from lit_ae.batch import Batch, DataSpec
 from lit_ae.models.ae import AE
 from lit_ae.models.base import Autoencoder
 from lit_ae.models.beta_vae import BetaVAE
+from lit_ae.models.contractive_ae import ContractiveAE
 from lit_ae.models.cvae import CVAE
+from lit_ae.models.denoising_ae import DenoisingAE
+from lit_ae.models.ebm import EBM
+from lit_ae.models.sparse_ae import SparseAE
 from lit_ae.models.target_prop import TargetProp
 from lit_ae.models.vae import VAE
-from lit_ae.nn import MLPDecoder, MLPEncoder
+from lit_ae.nn import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, RecurrentDecoder, RecurrentEncoder
 
 SPEC = DataSpec(input_shape=(1, 8, 8), num_train=1294, num_classes=10, value_range=(0.0, 1.0))
 CONDITIONAL = replace(SPEC, condition_shape=())
@@ -26,13 +31,34 @@ SMALL: dict[str, Any] = {
     "decoder": partial(MLPDecoder, hidden=(32,)),
 }
 
+EBM_SMALL = {"latent_dim": 4, "decoder": SMALL["decoder"], "restarts": 2, "inference_steps": 3}
+AFFINE = partial(MLPDecoder, hidden=())
+SIGMOID = partial(MLPEncoder, hidden=(), output=nn.Sigmoid)
+CONV = partial(ConvDecoder, channels=(8, 4))
+RECURRENT = partial(RecurrentEncoder, width=8)
+
 VARIANTS: dict[str, tuple[type[Autoencoder], dict[str, Any]]] = {
     "AE": (AE, SMALL),
+    "AE-linear": (AE, {"latent_dim": 4, "encoder": partial(MLPEncoder, hidden=()), "decoder": AFFINE}),
+    "AE-conv": (AE, {"latent_dim": 4, "encoder": partial(ConvEncoder, channels=(4, 8)), "decoder": CONV}),
+    "AE-recurrent": (AE, {"latent_dim": 4, "encoder": RECURRENT, "decoder": partial(RecurrentDecoder, width=8)}),
+    "AE-overcomplete": (AE, SMALL | {"latent_dim": 80}),
+    "SparseAE": (SparseAE, SMALL),
+    "SparseAE-l1": (SparseAE, SMALL | {"penalty": "l1"}),
+    "SparseAE-topk": (SparseAE, SMALL | {"penalty": "topk", "k": 2}),
+    "DenoisingAE": (DenoisingAE, SMALL),
+    "DenoisingAE-masking": (DenoisingAE, SMALL | {"noise": "masking"}),
+    "DenoisingAE-salt": (DenoisingAE, SMALL | {"noise": "salt_and_pepper"}),
+    "ContractiveAE": (ContractiveAE, SMALL),
+    "ContractiveAE-closed": (ContractiveAE, SMALL | {"jacobian": "closed", "encoder": SIGMOID}),
+    "ContractiveAE-hutchinson": (ContractiveAE, SMALL | {"jacobian": "hutchinson", "probes": 2}),
     "VAE": (VAE, SMALL),
     "VAE-free-bits": (VAE, SMALL | {"free_bits": 0.1}),
     "BetaVAE": (BetaVAE, SMALL),
     "BetaVAE-capacity": (BetaVAE, SMALL | {"capacity": 5.0}),
     "CVAE": (CVAE, SMALL | {"spec": CONDITIONAL, "condition_features": 3}),
+    "EBM": (EBM, EBM_SMALL),
+    "EBM-importance": (EBM, EBM_SMALL | {"inference": "importance", "inference_samples": 8}),
     "TargetProp": (TargetProp, SMALL),
     "TargetProp-condition": (TargetProp, SMALL | {"spec": CONDITIONAL}),
 }

@@ -59,6 +59,7 @@ class LatentVisualization(Collector):
         self.ellipses, self.grid, self.dims, self.pairs, self.steps = ellipses, grid, dims, pairs, steps
         self.spherical, self.history, self.class_names = spherical, history, class_names
         self._first: Batch | None = None  # the samples to interpolate between
+        self._told = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Start without samples."""
@@ -97,7 +98,8 @@ class LatentVisualization(Collector):
             points = np.stack(np.meshgrid(across, down[::-1]), -1)[..., : len(plane.labels)]
             decoded = decode(model, z, torch.from_numpy(plane.lift(points)), first.c)
             show("latent_grid", lambda: decoded_grid(decoded, across.tolist(), down[::-1].tolist(), plane.labels, span))
-        else:
+        elif not self._told:
+            self._told = True
             rank_zero_info(f"No latent_grid.png: samples of shape {model.input_shape} are not pictures.")
         codes, offsets, dims = walks(z, scale, self.dims)
         moved = decode(model, z, codes, first.c)

@@ -6,6 +6,7 @@ from lit_ae.likelihoods.base import Elements, Likelihood, LikelihoodHead, UnitIn
 from lit_ae.likelihoods.binary import Bernoulli, ContinuousBernoulli
 from lit_ae.likelihoods.continuous import Gaussian, Laplace
 from lit_ae.likelihoods.discrete import Categorical, DiscretizedLogistic
+from lit_ae.likelihoods.mixed import Mixed
 
 __all__ = [
     "Bernoulli",
@@ -17,5 +18,6 @@ __all__ = [
     "Laplace",
     "Likelihood",
     "LikelihoodHead",
+    "Mixed",
     "UnitIntervalHead",
 ]

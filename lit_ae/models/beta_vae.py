@@ -1,4 +1,4 @@
-"""The β-VAE, with a weight on the rate or a capacity that it must meet."""
+"""The β-VAE: the free energy C + β · KL, with a weight on the rate or a capacity that it must meet."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from lit_ae.errors import ConfigError
 from lit_ae.models.base import Coefficients
 from lit_ae.models.latent import VectorVariational
 from lit_ae.models.output import Output
+from lit_ae.posteriors import Delta
 
 
 class BetaVAE(VectorVariational):
     """β-VAE: distortion + β · rate, or distortion + γ · |rate − C| where a capacity is given.
+
+    The first is a free energy with β as its temperature. At β = 0 nothing keeps the posteriors apart from points, and
+    with `DeltaHead` as the posterior they are points: a `Delta` has no rate, the free energy is the distortion alone,
+    and the model is the plain autoencoder, whatever β.
 
     Args:
         beta: Weight of the rate, β (Higgins et al., eq. 4).
@@ -38,8 +43,14 @@ class BetaVAE(VectorVariational):
         if capacity is not None:
             self.coefficients |= {"rate": 0.0, "capacity": capacity, "capacity_gap": gamma}
 
+    def metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
+        """The rate, where the posterior has one."""
+        return {} if isinstance(out.q, Delta) else super().metrics(batch, out)
+
     def loss(self, batch: Batch, out: Output, coef: Coefficients) -> dict[str, Tensor]:
         """Distortion, rate and, in the capacity form, |rate − C|, in nats, (B,)."""
+        if isinstance(out.q, Delta):
+            return {"distortion": -out.p.log_prob(batch.x).mean(0)}
         terms = super().loss(batch, out, coef)
         if "capacity" not in coef:
             return terms

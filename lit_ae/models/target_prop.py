@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from lit_ae.batch import Batch
 from lit_ae.errors import ConfigError
+from lit_ae.free_energy import descend
 from lit_ae.models.base import Coefficients
 from lit_ae.models.latent import PointLatent
 from lit_ae.models.multiplayer import MultiPlayer
@@ -24,8 +25,8 @@ class TargetProp(MultiPlayer, PointLatent):
     At the minimum the gradient of λ D with respect to z̃ is that of C with respect to z at ž.
 
     Args:
-        steps: Steps of gradient descent from z̃ to ž.
-        step_size: Length of a step per unit of gradient.
+        target_steps: Steps of gradient descent from z̃ to ž.
+        step_size: First step of the descent per unit of gradient.
         distance: Weight λ of D, in the inference of ž and in the encoder's loss.
         shrinkage: Weight ρ of R in the inference of ž.
 
@@ -38,19 +39,19 @@ class TargetProp(MultiPlayer, PointLatent):
     def __init__(
         self,
         *args: Any,
-        steps: int = 5,
+        target_steps: int = 5,
         step_size: float = 0.05,
         distance: float = 1.0,
         shrinkage: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        if steps < 1 or step_size <= 0 or distance <= 0 or shrinkage < 0:
+        if target_steps < 1 or step_size <= 0 or distance <= 0 or shrinkage < 0:
             raise ConfigError(
-                f"TargetProp needs steps of 1 or more, step_size and distance above 0 and shrinkage of 0 or more: got "
-                f"{steps}, {step_size}, {distance} and {shrinkage}."
+                f"TargetProp needs target_steps of 1 or more, step_size and distance above 0 and shrinkage of 0 or more: got "
+                f"{target_steps}, {step_size}, {distance} and {shrinkage}."
             )
-        self.steps, self.step_size = steps, step_size
+        self.target_steps, self.step_size = target_steps, step_size
         self.coefficients |= {"distance": distance, "shrinkage": shrinkage}
 
     @property
@@ -61,7 +62,7 @@ class TargetProp(MultiPlayer, PointLatent):
     def forward(self, batch: Batch, k: int | None = None) -> Output:
         """One pass, with ž, (B, D), in `aux`."""
         out = super().forward(batch, k)
-        assert isinstance(out.q, torch.distributions.Distribution)
+        assert isinstance(out.q, Distribution)
         return replace(out, aux={**out.aux, "target": self.target(batch, out.q.mode.detach())})
 
     def target(self, batch: Batch, start: Tensor) -> Tensor:
@@ -70,19 +71,14 @@ class TargetProp(MultiPlayer, PointLatent):
         def energy(z: Tensor) -> Tensor:
             cost = -self.decode(z, batch.c, batch.mask).log_prob(batch.x)
             near = self.coefficients["distance"] * (z - start).square().sum(1)
-            small = self.coefficients["shrinkage"] * z.square().sum(1) / 2
-            return (cost + near + small).sum()
+            return cost + near + self.coefficients["shrinkage"] * z.square().sum(1) / 2
 
-        slope, z = torch.func.grad(energy), start
-        with torch.no_grad():
-            for _ in range(self.steps):
-                z = z - self.step_size * slope(z)
-        return z
+        return descend(energy, start, self.target_steps, self.step_size)[0]
 
     def player_loss(self, player: str, batch: Batch, out: Output, coef: Coefficients) -> dict[str, Tensor]:
         """The encoder's D(z̃, ž) and the decoder's C(x, Dec(ž)), (B,)."""
         target = out.aux["target"]
         if player == "encoder":
-            assert isinstance(out.q, torch.distributions.Distribution)
+            assert isinstance(out.q, Distribution)
             return {"distance": (out.q.mode - target).square().sum(1)}
         return {"distortion": -self.decode(target, batch.c, batch.mask).log_prob(batch.x)}

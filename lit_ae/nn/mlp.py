@@ -28,6 +28,7 @@ class MLPEncoder(Encoder):
         out_features: Number of raw posterior parameters.
         hidden: Widths of the hidden layers; () gives one affine map.
         activation: Builds the activation after each hidden layer.
+        output: Builds the activation of the output: `torch.nn.Sigmoid` for codes in (0, 1).
 
     Raises:
         ConfigError: A size is not positive.
@@ -39,14 +40,16 @@ class MLPEncoder(Encoder):
         out_features: int,
         hidden: tuple[int, ...] = (512,),
         activation: Callable[[], nn.Module] = nn.ReLU,
+        output: Callable[[], nn.Module] = nn.Identity,
     ) -> None:
         super().__init__()
         check_sizes(self, input_shape=input_shape, out_features=out_features, hidden=hidden)
         self.layers = mlp((prod(input_shape), *hidden, out_features), activation)
+        self.output = output()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x, (B, *E), to raw parameters, (B, out_features)."""
-        return self.layers(x.flatten(1))
+        return self.output(self.layers(x.flatten(1)))
 
 
 class MLPDecoder(Decoder):

@@ -18,8 +18,8 @@ SMALLEST = 64  # pixels
 
 
 def is_picture(shape: Sequence[int]) -> bool:
-    """Whether samples of this shape are shown as pictures: (C, H, W) or (H, W) with more than one row."""
-    return len(shape) == 3 or (len(shape) == 2 and shape[0] > 1)
+    """Whether samples of this shape are shown as pictures: (C, H, W); sequences, (F, T), are shown as curves."""
+    return len(shape) == 3
 
 
 def limits(x: np.ndarray) -> tuple[float, float]:

@@ -1,0 +1,121 @@
+"""Several players under one trainer: states, rates and clipping of each."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import SGD, Adam, Optimizer
+from torch.optim.lr_scheduler import StepLR
+
+from lit_ae.batch import Batch
+from lit_ae.errors import ConfigError
+from lit_ae.models.target_prop import TargetProp
+from lit_ae.optim import ChainedOptimizer
+from variants import SMALL, SPEC, digits
+
+
+def trainer(folder: Path, **settings: object) -> Trainer:
+    quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+    return Trainer(default_root_dir=folder, accelerator="cpu", limit_val_batches=0, **{**quiet, **settings})
+
+
+def chain() -> tuple[ChainedOptimizer, list[torch.nn.Parameter]]:
+    parameters = [torch.nn.Parameter(torch.full((2,), float(i))) for i in range(3)]
+    return ChainedOptimizer(
+        {"a": Adam(parameters[:1], lr=0.1), "b": SGD(parameters[1:], lr=0.2, momentum=0.9)}
+    ), parameters
+
+
+def step(optimizer: Optimizer, parameters: list[torch.nn.Parameter]) -> None:
+    optimizer.zero_grad()
+    torch.stack([((i + 1) * parameter**2).sum() for i, parameter in enumerate(parameters)]).sum().backward()
+    optimizer.step()
+
+
+def test_a_chain_steps_as_its_optimizers_would_alone() -> None:
+    together, shared = chain()
+    alone = [torch.nn.Parameter(parameter.detach().clone()) for parameter in shared]
+    apart = [Adam(alone[:1], lr=0.1), SGD(alone[1:], lr=0.2, momentum=0.9)]
+    for _ in range(3):
+        step(together, shared)
+        for optimizer in apart:
+            step(optimizer, alone)
+    for one, other in zip(shared, alone, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_restored_chain_goes_on_as_it_would_have() -> None:
+    first, parameters = chain()
+    for _ in range(2):
+        step(first, parameters)
+    second, copies = chain()
+    with torch.no_grad():
+        for copy, parameter in zip(copies, parameters, strict=True):
+            copy.copy_(parameter)
+    second.load_state_dict(deepcopy(first.state_dict()))
+    for group in second.param_groups:
+        group["lr"] *= 0.5  # what a scheduler does reaches the optimizers
+    for group in first.param_groups:
+        group["lr"] *= 0.5
+    step(first, parameters)
+    step(second, copies)
+    for one, other in zip(parameters, copies, strict=True):
+        assert torch.equal(one, other)
+
+
+class Largest(Callback):
+    """Norm of each player's gradient at the moment of the step."""
+
+    def __init__(self) -> None:
+        self.norms: dict[str, list[float]] = {}
+
+    def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        assert isinstance(pl_module, TargetProp)
+        for player, own in pl_module.owned().items():
+            if all(parameter.grad is not None for parameter in own):
+                norm = torch.stack([parameter.grad.norm() for parameter in own]).norm().item()  # type: ignore[union-attr]
+                self.norms.setdefault(player, []).append(norm)
+
+
+def test_each_player_is_clipped_to_the_norm() -> None:
+    seen = Largest()
+    model = TargetProp(spec=SPEC, **SMALL, optimizer=partial(SGD, lr=1e-3))
+    trainer(Path(), max_steps=3, gradient_clip_val=0.01, callbacks=[seen]).fit(model, digits("TargetProp", 32))
+    assert set(seen.norms) == {"encoder", "decoder"}
+    for norms in seen.norms.values():
+        torch.testing.assert_close(torch.tensor(norms), torch.full((len(norms),), 0.01), rtol=1e-3, atol=0)
+
+
+def test_a_scheduler_moves_every_players_rate_and_steps_count_once(tmp_path: Path) -> None:
+    model = TargetProp(spec=SPEC, **SMALL, lr_scheduler=partial(StepLR, step_size=1, gamma=0.1))
+    runner = trainer(tmp_path, max_epochs=2, limit_train_batches=4, accumulate_grad_batches=2)
+    runner.fit(model, digits("TargetProp", 32))
+    assert runner.global_step == 4
+    (optimizer,) = runner.optimizers
+    assert isinstance(optimizer, ChainedOptimizer)
+    for chained in optimizer.optimizers.values():
+        assert [group["lr"] for group in chained.param_groups] == pytest.approx([1e-5])
+
+
+def test_the_encoder_gets_no_gradient_from_the_cost() -> None:
+    model = TargetProp(spec=SPEC, **SMALL)
+    batch = Batch(torch.rand(5, 1, 8, 8))
+    terms = model.loss(batch, model(batch), model.coefficients)
+    terms["distortion"].sum().backward(retain_graph=True)
+    assert all(parameter.grad is None for parameter in model.encoder.parameters())
+    assert all(parameter.grad is not None for parameter in model.decoder.parameters())
+    model.zero_grad(set_to_none=True)
+    terms["distance"].sum().backward()
+    assert all(parameter.grad is not None for parameter in model.encoder.parameters())
+    assert all(parameter.grad is None for parameter in model.decoder.parameters())
+
+
+@pytest.mark.parametrize("wrong", [{"target_steps": 0}, {"step_size": 0.0}, {"distance": -1.0}, {"shrinkage": -1.0}])
+def test_bad_arguments(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        TargetProp(spec=SPEC, **SMALL, **wrong)  # type: ignore[arg-type]
