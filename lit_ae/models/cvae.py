@@ -17,7 +17,7 @@ class CVAE(VectorVariational):
     Any variant with a vector of latents sees the condition where the data have one; this one insists on it.
 
     Reference:
-        Sohn, Lee & Yan, "Learning Structured Output Representation using Deep Conditional Generative Models", NeurIPS 2015.
+        Sohn et al., "Learning Structured Output Representation using Deep Conditional Generative Models", NeurIPS 2015.
         Kingma et al., "Semi-Supervised Learning with Deep Generative Models", NeurIPS 2014. https://arxiv.org/abs/1406.5298
     """
 

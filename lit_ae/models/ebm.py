@@ -44,7 +44,8 @@ class EBM(Generative, VectorDecoding):
         inverse_temperature: β per nat.
         regularizer: Weight λ of R; 0 leaves it out.
         box: Lowest and highest value of each latent, within which descent starts and the grid lies.
-        restarts: Number of latents per sample that descend: the middle of the box, and fixed points spread over it.
+        restarts: Number of latents per sample that descend, from the middle of the box and from fixed points spread
+            over it; with a grid one descends, from its best point.
         inference_steps: Steps of gradient descent, and of Langevin sampling from where that ends.
         step_size: First step of the descent, and every step of Langevin sampling, per unit of gradient.
         grid_points: Points of the grid per latent.
@@ -124,12 +125,18 @@ class EBM(Generative, VectorDecoding):
     def encode(self, x: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Delta:
         """The latent of least energy that the search finds, batch (B,), event (D,); no graph leads to it."""
         batch = Batch(x, None, c, mask)
-        with torch.no_grad():
-            if self.inference == "grid":
-                return least(self.energy(batch, *(found := self.on_grid(batch))), found[0])
-            starts = full_precision(self.starts)[:, None].expand(-1, len(x), -1)
-            z, value = descend(lambda at: self.energy(batch, at), starts, self.inference_steps, self.step_size)
-            return least(value, z)
+        if self.inference == "grid":
+            return self.nearest(batch, *self.on_grid(batch))
+        return self.descended(batch, full_precision(self.starts)[:, None].expand(-1, len(x), -1))
+
+    def descended(self, batch: Batch, starts: Tensor) -> Delta:
+        """The best of the latents that descend from these, (K, B, D)."""
+        return least(*descend(lambda z: self.energy(batch, z), starts, self.inference_steps, self.step_size))
+
+    @torch.no_grad()
+    def nearest(self, batch: Batch, z: Tensor, p: Likelihood) -> Delta:
+        """The latent that descends from the best point of the grid."""
+        return self.descended(batch, least(z, self.energy(batch, z, p)).mode[None])
 
     def on_grid(self, batch: Batch) -> tuple[Tensor, Likelihood]:
         """The grid's latents, (K, B, D), each of them decoded once for the whole batch where there is no condition."""
@@ -145,8 +152,9 @@ class EBM(Generative, VectorDecoding):
         prior, count = self.prior(batch.c), k or self.samples
         if self.inference == "grid":
             z, p = self.on_grid(batch)
-            q = least(self.energy(batch, z, p).detach(), z)
-            return Output(q, z, p, prior, aux={"log_volume": z.new_full((len(batch.x), 1), self.log_cell)})
+            return Output(
+                self.nearest(batch, z, p), z, p, prior, aux={"log_volume": z.new_full((len(batch.x), 1), self.log_cell)}
+            )
         q, aux = self.encode(batch.x, batch.c, batch.mask), {}
         z = q.sample(torch.Size((count,)))
         if self.inference == "langevin":
@@ -194,7 +202,7 @@ class EBM(Generative, VectorDecoding):
         return torch.stack([coef.get(name, 1.0) * term for name, term in terms.items()]).sum(0)
 
 
-def least(energy: Tensor, z: Tensor) -> Delta:
-    """The latent of least energy among K, z (K, B, D), energy (K, B)."""
+def least(z: Tensor, energy: Tensor) -> Delta:
+    """The latent of least energy among K: z is (K, B, D), energy (K, B)."""
     best = energy.argmin(0)[None, :, None].expand(1, -1, z.shape[2])
     return Delta(z.gather(0, best)[0])

@@ -20,9 +20,9 @@ from lit_ae.models.output import Output
 class TargetProp(MultiPlayer, PointLatent):
     """Target propagation: the decoder steps on the cost at inferred latents, the encoder towards these latents.
 
-    z̃ = Enc(x) and ž = argmin_z C(x, Dec(z)) + ρ R(z) + λ D(z, z̃), found by gradient descent from z̃, with C = −log p(x|z),
-    R = ½‖z‖² and D = ‖z − z̃‖². The decoder minimises C(x, Dec(ž)), the encoder λ D(z̃, ž): no gradient of C reaches it.
-    At the minimum the gradient of λ D with respect to z̃ is that of C with respect to z at ž.
+    z̃ = Enc(x) and ž = argmin_z C(x, Dec(z)) + ρ R(z) + λ D(z, z̃), found by gradient descent from z̃, with
+    C = −log p(x|z), R = ½‖z‖² and D = ‖z − z̃‖². The decoder minimises C(x, Dec(ž)), the encoder λ D(z̃, ž): no gradient
+    of C reaches it. At the minimum the gradient of λ D with respect to z̃ is that of C with respect to z at ž.
 
     Args:
         target_steps: Steps of gradient descent from z̃ to ž.
@@ -48,8 +48,8 @@ class TargetProp(MultiPlayer, PointLatent):
         super().__init__(*args, **kwargs)
         if target_steps < 1 or step_size <= 0 or distance <= 0 or shrinkage < 0:
             raise ConfigError(
-                f"TargetProp needs target_steps of 1 or more, step_size and distance above 0 and shrinkage of 0 or more: got "
-                f"{target_steps}, {step_size}, {distance} and {shrinkage}."
+                "TargetProp needs target_steps of 1 or more, step_size and distance above 0, shrinkage of 0 or more: "
+                f"got {target_steps}, {step_size}, {distance} and {shrinkage}."
             )
         self.target_steps, self.step_size = target_steps, step_size
         self.coefficients |= {"distance": distance, "shrinkage": shrinkage}

@@ -106,9 +106,8 @@ class RecurrentEncoder(MaskedEncoder):
         else:
             observed = torch.ones_like(x, dtype=torch.bool)
             observed[:, : mask.shape[1]] = mask
-            _, state = self.rnn(
-                pack_padded_sequence(steps(x.where(observed, 0.0)), lengths(mask), True, enforce_sorted=False)
-            )
+            known = steps(x.where(observed, 0.0))
+            _, state = self.rnn(pack_padded_sequence(known, lengths(mask), batch_first=True, enforce_sorted=False))
         hidden = state[0] if isinstance(state, tuple) else state
         return self.head(hidden[-self.directions :].transpose(0, 1).flatten(1))
 
@@ -117,7 +116,7 @@ class RecurrentDecoder(Decoder):
     """Recurrent decoder to sequences of any length: z sets the first state and is the input of every step.
 
     This is the unconditioned decoder of Srivastava et al. (2015), which never sees what it has written, with z at every
-    step as in Cho et al. (2014, eq. 7-8): all steps unroll in one call. A step depends on z and on the steps before it,
+    step as in Cho et al. (2014): all steps unroll in one call. A step depends on z and on the steps before it,
     so that padding changes nothing. The last layer is the same affine map for every step, from state to raw parameters.
 
     Args:
