@@ -54,6 +54,11 @@ class ContractiveAE(PointLatent):
                 f"jacobian closed is the formula for one sigmoid layer, MLPEncoder with hidden [] and output "
                 f"torch.nn.Sigmoid, not for this {name}: set --model.jacobian to exact or hutchinson."
             )
+        if any(isinstance(module, nn.RNNBase) for module in self.encoder.modules()):
+            raise ConfigError(
+                f"ContractiveAE differentiates its encoder twice, and torch cannot do so with the recurrent {name}: "
+                "choose --model.encoder MLPEncoder, ConvEncoder or ResNetEncoder."
+            )
         if any(isinstance(module, _BatchNorm) for module in self.encoder.modules()):
             raise ConfigError(
                 f"ContractiveAE needs samples that are encoded one by one, and this {name} normalises over the batch: "
