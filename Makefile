@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench readme
+.PHONY: demo test lint bench readme example concepts
 .DEFAULT_GOAL := demo
 
 .venv/installed: pyproject.toml
@@ -29,3 +29,9 @@ bench: .venv/installed  ## speed against a bare loop and against pythae
 
 readme: .venv/installed  ## write the table of variants into README.md
 	$(BIN)/python docs/readme.py
+
+concepts: .venv/installed  ## draw the pictures of docs/concepts.md and of the README's table: some 40 short runs
+	$(BIN)/python docs/pictures.py
+
+example: .venv/installed  ## write docs/worked_example.md
+	$(BIN)/python docs/worked_example.py

@@ -19,9 +19,12 @@ COMMANDS = {
     "validate": "evaluate a run on its validation data: lit_ae validate runs/vae/0",
     "test": "evaluate a run on its test data: lit_ae test runs/vae/0",
     "predict": "write a run's embeddings and reconstructions of its test data",
+    "draw": "draw a picture from finished runs: lit_ae draw maps runs/ae/0 runs/vae/0",
+    "summary": "show a model's layers and draw them: lit_ae summary vae, or runs/vae/0",
     "list": "show variants, datamodules and configs",
 }
 TRAINER_COMMANDS = tuple(COMMANDS)[:4]
+JOBS = ("draw", "summary")  # each is `main` of the module of its name in lit_ae/jobs, which imports no torch at its top
 DEFAULT_CONFIG = "vae"
 
 
@@ -67,10 +70,7 @@ def resolve(argv: list[str]) -> Request:
     elif command != "fit":
         raise ConfigError(f"Which run? Name its folder: lit_ae {command} runs/vae/0")
     if run is not None:
-        try:
-            read(run.config)
-        except ConfigError as error:
-            raise RunError(f"{error} The run cannot be opened: mend that file, or name another run.") from error
+        stored(run)
         configs.insert(0, run.config)
     elif not checkpoint and not peek(rest, "--model") and not any(read(path).get("model") for path in configs):
         configs.insert(0, shipped.find(DEFAULT_CONFIG))  # what is given only lies over it: trainer/gpu, a logger
@@ -131,6 +131,18 @@ def read(path: Path) -> dict[str, Any]:
 def peek(rest: list[str], *flags: str) -> list[str]:
     """Values of a flag, in order."""
     return take(list(rest), *flags)
+
+
+def stored(run: Run) -> dict[str, Any]:
+    """A run's config.
+
+    Raises:
+        RunError: It is damaged.
+    """
+    try:
+        return read(run.config)
+    except ConfigError as error:
+        raise RunError(f"{error} The run cannot be opened: mend that file, or name another run.") from error
 
 
 def take(rest: list[str], *flags: str) -> list[str]:

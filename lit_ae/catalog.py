@@ -46,13 +46,26 @@ def papers(text: str) -> tuple[str, ...]:
 
 
 def table() -> str:
-    """The variants as the README's table; `make readme` writes it there."""
-    rows = ["| Variant | What it is | Paper | File |", "|---|---|---|---|"]
+    """The variants as the README's table, each class followed by the configs that are variants of it.
+
+    `make readme` writes it there.
+    """
+    rows = ["| Variant | What it is | Paper | File | Picture |", "|---|---|---|---|---|"]
+    special = [entry for entry in configs() if entry.papers]
     for entry in variants():
-        what = entry.summary.rstrip(".").replace("|", "\\|")
-        file = f"lit_ae/models/{entry.path.name}"
-        rows.append(f"| `{entry.name}` | {what} | {'<br>'.join(entry.papers)} | [{entry.path.name}]({file}) |")
+        rows.append(row(f"`{entry.name}`", entry, f"lit_ae/models/{entry.path.name}", entry.path.stem))
+        for config in special:
+            if f"class_path: {entry.name}\n" in config.path.read_text(encoding="utf-8"):
+                rows.append(row(f"`{entry.name}`, `{config.name}`", config, f"configs/{config.path.name}", config.name))
     return "\n".join(rows)
+
+
+def row(title: str, entry: Entry, file: str, picture: str) -> str:
+    """One line of the table."""
+    what = entry.summary.rstrip(".").replace("|", "\\|")
+    image = f'<img src="docs/img/variants/{picture}.png" width="160" alt="What {picture} draws of its digits">'
+    link = f"[{file.rpartition('/')[2]}]({file})"
+    return f"| {title} | {what} | {'<br>'.join(entry.papers)} | {link} | {image} |"
 
 
 def variants() -> list[Entry]:
@@ -69,9 +82,13 @@ def datamodules() -> list[Entry]:
 
 
 def configs() -> list[Entry]:
-    """Every shipped config, with the comment on its first line."""
-    found = shipped.names().items()
-    return [Entry(name, path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# "), path) for name, path in found]
+    """Every shipped config, with the comments at its top: what it is, and its papers where it is a variant itself."""
+    entries = []
+    for name, path in shipped.names().items():
+        first, *others = path.read_text(encoding="utf-8").splitlines()
+        cited = tuple(line.removeprefix("# Paper: ") for line in others if line.startswith("# Paper: "))
+        entries.append(Entry(name, first.lstrip("# "), path, cited))
+    return entries
 
 
 def text() -> str:

@@ -6,9 +6,10 @@ import errno
 import os
 import sys
 import traceback
+from importlib import import_module
 
 from lit_ae import __version__
-from lit_ae.arguments import COMMANDS, resolve
+from lit_ae.arguments import COMMANDS, JOBS, resolve
 from lit_ae.errors import LitAEError, StorageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -32,13 +33,13 @@ Exit statuses: 0 done, 1 a bug of ours, 2 usage or config, 3 data, 4 run or chec
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] in {"-h", "--help", "help"}:
-        print(HELP)
-        return 0
-    if argv[0] == "--version":
-        print(f"lit_ae {__version__}")
-        return 0
     try:
+        if not argv or argv[0] in {"-h", "--help", "help"}:
+            print(HELP)
+            return 0
+        if argv[0] == "--version":
+            print(f"lit_ae {__version__}")
+            return 0
         if argv[0] == "list":
             from lit_ae import catalog
 
@@ -49,6 +50,8 @@ def main(argv: list[str] | None = None) -> int:
 
             print(script(*argv[1:2] or ["bash"]))
             return 0
+        if argv[0] in JOBS:
+            return int(import_module(f"lit_ae.jobs.{argv[0]}").main(argv[1:]))
         request = resolve(argv)
         from lit_ae.launch import launch
 

@@ -45,7 +45,7 @@ def report(cli: LitCLI) -> None:
         print(f"It has trained for {epochs} epochs already: raise --trainer.max_epochs to go on.", file=sys.stderr)
     if nats := [f"{name} {values[f'val/{name}'].item():.2f}" for name in SHOWN if f"val/{name}" in values]:
         print(f"val      {', '.join(nats)} nats per sample; mse {values['val/mse'].item():.3f}")
-    for picture in sorted(cli.folder.figures.glob("*.png")):
+    for picture in sorted(path for path in cli.folder.figures.glob("*") if path.suffix in (".png", ".gif")):
         print(f"picture  {picture}")
 
 

@@ -94,15 +94,9 @@ class LitCLI(LightningCLI):
         """Leave the configuration alone: `arguments.resolve` put the run's own config first, flags come after."""
 
     def instantiate_classes(self) -> None:
-        """Build the datamodule, tell the model of it, then build the model, the run folder and the trainer."""
+        """Build the datamodule and the model, then the run folder and the trainer."""
+        self.build_parts()
         config = self.config[self.subcommand]
-        self.datamodule = self.build("data")
-        if isinstance(self.datamodule, DataModule):
-            fill_spec(config, self.datamodule)
-            del self.config_dump  # made while building the data: the checkpoint would keep the empty spec
-        self.model = self.build("model")
-        if self.request.checkpoint:  # for `fit` too: a file that does not fit is found before anything starts
-            load_weights(self.model, self.request.checkpoint)
         if self.subcommand == "fit":
             self.try_optimizer()
         self.folder = self.request.run or new_run(Path(config.runs), config.name or type(self.model).__name__.lower())
@@ -111,6 +105,16 @@ class LitCLI(LightningCLI):
                 self.trainer = self.build_trainer(config.trainer)
             except (ValueError, TypeError) as error:
                 raise ConfigError(f"trainer: {error}") from error
+
+    def build_parts(self) -> None:
+        """Build the datamodule, tell the model of it, then build the model."""
+        self.datamodule = self.build("data")
+        if isinstance(self.datamodule, DataModule):
+            fill_spec(self.config[self.subcommand], self.datamodule)
+            del self.config_dump  # made while building the data: the checkpoint would keep the empty spec
+        self.model = self.build("model")
+        if self.request.checkpoint:  # for `fit` too: a file that does not fit is found before anything starts
+            load_weights(self.model, self.request.checkpoint)
 
     def try_optimizer(self) -> None:
         """Build the optimizer and the scheduler once, so that a value they refuse is found before anything starts."""

@@ -20,6 +20,7 @@ def test_the_table_of_variants_is_up_to_date() -> None:
     assert runpy.run_path(str(ROOT / "docs/readme.py"))["written"](README) == README, "run: make readme"
     for entry in catalog.variants():
         assert entry.papers, f"{entry.name} names no paper"
+        assert entry.path.stem in shipped.names(), f"{entry.name} has no config"
 
 
 def test_every_datamodule_is_in_the_table() -> None:

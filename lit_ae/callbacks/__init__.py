@@ -1,5 +1,6 @@
 """Callbacks: schedules, constraints, monitors and pictures."""
 
+from lit_ae.callbacks.bubbles import Bubbles
 from lit_ae.callbacks.collapse import CollapseMonitor
 from lit_ae.callbacks.figures import publish
 from lit_ae.callbacks.geco import GECO
@@ -9,6 +10,7 @@ from lit_ae.callbacks.schedules import FreeBits, KLAnnealing, Schedule
 
 __all__ = [
     "GECO",
+    "Bubbles",
     "CollapseMonitor",
     "FreeBits",
     "KLAnnealing",

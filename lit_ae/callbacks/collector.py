@@ -71,6 +71,12 @@ class Collector(Callback, ABC):
         if trainer.sanity_checking:
             return
         model = autoencoder(pl_module, self)
+        self._take(trainer, model, batch)
+        counts = trainer.num_val_batches
+        if (dataloader_idx, batch_idx + 1) == (len(counts) - 1, counts[-1]):
+            self._finish(trainer, model)
+
+    def _take(self, trainer: Trainer, model: Autoencoder, batch: Batch) -> None:
         quota = -(-self.max_samples // trainer.world_size)
         room = quota - sum(len(next(iter(part.values()))) for part in self._parts)
         with whole(trainer):
@@ -78,9 +84,6 @@ class Collector(Callback, ABC):
         if rows:
             keep = room if batch.weight else 0  # a repeat counts nothing, but its names and shapes do
             self._parts.append({name: value[:keep] for name, value in rows.items()})
-        counts = trainer.num_val_batches
-        if (dataloader_idx, batch_idx + 1) == (len(counts) - 1, counts[-1]):
-            self._finish(trainer, model)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report and draw where the number of batches was not known."""
@@ -93,13 +96,16 @@ class Collector(Callback, ABC):
     def _finish(self, trainer: Trainer, model: Autoencoder) -> None:
         if not self._parts:
             return
-        joined = {name: torch.cat([part[name] for part in self._parts]) for name in self._parts[0]}
-        self._rows, self._parts = gather(trainer, joined), []
+        self._rows = self._joined(trainer)
         self.report(trainer, model, self._rows)
         epoch, every = trainer.current_epoch + 1, self.every_n_epochs
         fitting = trainer.state.fn == TrainerFn.FITTING
         if not fitting or epoch == trainer.max_epochs or (every and epoch % every == 0):
             self._draw(trainer, model)
+
+    def _joined(self, trainer: Trainer) -> Rows:
+        parts, self._parts = self._parts, []
+        return gather(trainer, {name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
     def _draw(self, trainer: Trainer, model: Autoencoder) -> None:
         rows, self._rows = self._rows, {}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from torch import Tensor
@@ -88,34 +90,35 @@ def latent_scatter(
     axes.set(xlabel=plane.labels[0], ylabel=plane.labels[1])
     axes.set_title(f"Latent codes of {len(z):,} validation samples")
     axes.set_aspect("equal", adjustable="datalim")
-    size = float(np.clip(14_000 / max(len(z), 1), 8, 40))
-    if y is None:
-        colours = [ACCENT] * len(z)
-        axes.scatter(points[:, 0], points[:, 1], s=size, color=ACCENT, alpha=0.6, linewidths=0)
-    elif is_classes(y):
-        classes = np.unique(y)
-        shades = {value: colour(i, len(classes)) for i, value in enumerate(classes)}
-        colours = [shades[value] for value in y]
-        for i, value in enumerate(classes):
-            own = points[y == value]
-            marker = MARKERS[i % len(MARKERS)] if len(classes) <= len(PALETTE) else "o"
-            axes.scatter(
-                own[:, 0],
-                own[:, 1],
-                s=size,
-                color=shades[value],
-                marker=marker,
-                label=label(value, names),
-                linewidths=0,
-            )
+    colours, shades = dots(axes, points, y, names)
+    if shades is not None:
+        figure.colorbar(shades, ax=axes, label="label", shrink=0.7)
+    elif y is not None:
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", title="label", markerscale=1.6)
-    else:
-        dots = axes.scatter(points[:, 0], points[:, 1], s=size, c=y, cmap="viridis", linewidths=0)
-        figure.colorbar(dots, ax=axes, label="label", shrink=0.7)
-        colours = list(dots.to_rgba(y))
     if scale is not None and ellipses:
         spread(axes, points, plane.covariance(array(scale).reshape(len(z), -1)), colours, ellipses)
     return figure
+
+
+def dots(
+    axes: Axes, points: np.ndarray, y: np.ndarray | None, names: Sequence[str] | None
+) -> tuple[list[Any], PathCollection | None]:
+    """Scatter points (N, 2), coloured by label: the colour of each, and the scale behind them where it is one."""
+    size = float(np.clip(14_000 / max(len(points), 1), 8, 40))
+    if y is None:
+        axes.scatter(points[:, 0], points[:, 1], s=size, color=ACCENT, alpha=0.6, linewidths=0)
+        return [ACCENT] * len(points), None
+    if not is_classes(y):
+        scale = axes.scatter(points[:, 0], points[:, 1], s=size, c=y, cmap="viridis", linewidths=0)
+        return list(scale.to_rgba(y)), scale
+    classes = np.unique(y)
+    shades = {value: colour(i, len(classes)) for i, value in enumerate(classes)}
+    for i, value in enumerate(classes):
+        own = points[y == value]
+        marker = MARKERS[i % len(MARKERS)] if len(classes) <= len(PALETTE) else "o"
+        look = {"color": shades[value], "marker": marker, "label": label(value, names)}
+        axes.scatter(own[:, 0], own[:, 1], s=size, linewidths=0, **look)
+    return [shades[value] for value in y], None
 
 
 def spread(axes: Axes, points: np.ndarray, covariance: np.ndarray, colours: Sequence[object], count: int) -> None:

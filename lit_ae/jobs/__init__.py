@@ -1,0 +1,1 @@
+"""One file per command that is not one of the trainer's."""

@@ -1,0 +1,143 @@
+"""A finished run as Python objects: its model with its weights, its data, and the batches that both agree on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from jsonargparse import ArgumentError, Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+
+from datamodules.base import DataModule
+from lit_ae.arguments import read
+from lit_ae.batch import Batch
+from lit_ae.diagnose import diagnose
+from lit_ae.errors import ConfigError, DataError, RunError
+from lit_ae.launch import import_classes, quieten
+from lit_ae.lightning_cli import STRICT, fill_spec
+from lit_ae.models.base import Autoencoder
+from lit_ae.runs import Run, open_run
+from lit_ae.storage import load_weights
+
+Split = Literal["train", "val", "test"]
+STAGES = {"train": "fit", "val": "validate", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run that was opened: on the CPU, in evaluation mode, with the weights of its best checkpoint.
+
+    Args:
+        run: Its folder.
+        name: What the run is called, or else its variant.
+        model: Its model.
+        data: Its data, as its config.yaml describes them.
+    """
+
+    run: Run
+    name: str
+    model: Autoencoder
+    data: pl.LightningDataModule
+
+    @property
+    def variant(self) -> str:
+        """Name of the model's class."""
+        return type(self.model).__name__
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Names of the classes, where the data have them."""
+        return self.data.class_names if isinstance(self.data, DataModule) else None
+
+    def batches(self, split: Split = "test") -> Iterator[Batch]:
+        """All batches of a split; those for training as one epoch of training sees them, in its order."""
+        self.data.prepare_data()
+        self.data.setup(STAGES[split])
+        loaders = {"train": self.data.train_dataloader, "val": self.data.val_dataloader}
+        for batch in loaders.get(split, self.data.test_dataloader)():
+            if not isinstance(batch, Batch):
+                raise DataError(f"{type(self.data).__name__} yields {type(batch).__name__}, not our Batch.")
+            yield batch
+
+    def first(self, n: int, split: Split = "test") -> Batch:
+        """The first n samples of a split as one batch; fewer where there are no more."""
+        parts, found = [], 0
+        for batch in self.batches(split):
+            parts.append([None if part is None else part[: n - found] for part in batch[:4]])
+            found += len(batch.x)
+            if found >= n:
+                break
+        joined = [None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)]
+        return Batch(*joined)  # type: ignore[arg-type]
+
+
+def opened(path: str | Path, flags: Sequence[str] = ()) -> Opened:
+    """Open a run by its folder, or by a checkpoint in it; nobody needs to say what it holds.
+
+    Args:
+        path: The folder, whose best checkpoint is taken, or a checkpoint.
+        flags: Settings that beat the run's own: `--data.root elsewhere`.
+
+    Raises:
+        RunError: There is no run, it holds no checkpoint, or it cannot be rebuilt.
+        ConfigError: A flag does not fit.
+        DataError: Its data are missing, or are others than it was trained on.
+    """
+    path = Path(path)
+    run = open_run(path)
+    if path.suffix == ".ckpt" and not path.is_file():
+        raise RunError(f"There is no checkpoint {path}: name one that exists, or the folder of a run.")
+    checkpoint = path if path.is_file() else run.checkpoint("best", "last")
+    stored = document(run)
+    import_classes()
+    quieten()
+    parser = LightningArgumentParser(**STRICT)
+    parser.add_lightning_class_args(Autoencoder, "model", subclass_mode=True)
+    parser.add_lightning_class_args(pl.LightningDataModule, "data", subclass_mode=True)
+    config = parsed(parser, run, stored, flags)
+    data = parser.instantiate(Namespace(data=config.data)).data
+    if isinstance(data, DataModule):
+        fill_spec(config, data)
+    model = parser.instantiate(Namespace(model=config.model)).model
+    load_weights(model, checkpoint)
+    return Opened(run, stored.get("name") or type(model).__name__, model.eval().requires_grad_(False), data)
+
+
+def document(run: Run) -> dict[str, Any]:
+    """A run's config.yaml.
+
+    Raises:
+        RunError: It is damaged.
+    """
+    try:
+        stored = read(run.config)
+    except ConfigError as error:
+        raise RunError(f"{error} The run cannot be opened: mend that file, or name another run.") from error
+    if missing := [key for key in ("model", "data") if not isinstance(stored.get(key), dict)]:
+        raise RunError(f"{run.config} has no {missing[0]}: mend that file, or name another run.")
+    return stored
+
+
+def parsed(parser: LightningArgumentParser, run: Run, stored: dict[str, Any], flags: Sequence[str]) -> Namespace:
+    """The run's model and data as the parser understands them, with flags on top.
+
+    Raises:
+        RunError: They name classes or arguments that are not there: a package is missing, or of another version.
+        ConfigError: A flag does not fit.
+    """
+    keys = [action.dest for action in parser._actions]
+    parts = [f"--{key}={json.dumps(stored[key])}" for key in ("model", "data")]
+    try:
+        config = parser.parse_args(parts)
+    except ArgumentError as error:
+        said = diagnose(str(error), keys, {str(run.config): run.config.read_text(encoding="utf-8")})
+        raise RunError(f"{said} The run cannot be opened: mend that file, or name another run.") from error
+    try:
+        return parser.parse_args([*parts, *flags]) if flags else config
+    except ArgumentError as error:
+        raise ConfigError(diagnose(str(error), keys, {})) from error
