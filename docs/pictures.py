@@ -25,6 +25,7 @@ BLOCK = re.compile(r"```bash\n(.*?)```\n(.*?)(?=```bash\n|\Z)", re.DOTALL)
 LINK = re.compile(r"\]\(img/concepts/([^)]+)\)")
 OWN_FILES = {"ae_fashion", "ae_images", "sequences", "vae_fashion", "vae_mnist", "vae_table"}  # data not embedded
 SHOWS_BEST = {  # a picture of the run; for the others, `sizes`
+    "ae": "latent",
     "beta_vae": "traversals",
     "cvae": "samples",
     "denoising_ae": "denoising",
@@ -33,8 +34,8 @@ SHOWS_BEST = {  # a picture of the run; for the others, `sizes`
     "tabular": "latent",
     "vae": "latent",
 }
-DRAWN = ("sizes", "denoising", "energy")  # by `lit_ae draw`; the others are drawn while training
-WIDTH, MAX_BYTES, LARGE = 480, 40_000, 100_000
+COUNT = {"sizes": 5, "denoising": 5, "energy": 400}  # samples, where `lit_ae draw` draws the picture
+WIDTH, MAX_BYTES, LARGE = 480, 40_000, 200_000
 
 
 def main(folder: Path) -> None:
@@ -47,8 +48,8 @@ def main(folder: Path) -> None:
     for name in variants():
         picture = SHOWS_BEST.get(name, "sizes")
         commands = f"lit_ae fit --config {name} --runs thumbnails\n"
-        if picture in DRAWN:
-            commands += f"lit_ae draw {picture} thumbnails/{name}/0 --n {400 if picture == 'energy' else 5}\n"
+        if picture in COUNT:
+            commands += f"lit_ae draw {picture} thumbnails/{name}/0 --n {COUNT[picture]}\n"
         printed = run(commands, folder)
         place(DOCS / "img" / "variants" / f"{name}.png", thumbnail(chosen(f"{picture}.png", printed, folder)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ class Entry(NamedTuple):
     papers: tuple[str, ...] = ()
 
 
+@cache  # the parser asks for every class that it meets, forty times a run
 def subclasses(folder: Path, root: str) -> list[Entry]:
     """Final classes of a folder's modules that inherit, over any number of steps, from `root`.
 
@@ -63,7 +65,8 @@ def table() -> str:
 def row(title: str, entry: Entry, file: str, picture: str) -> str:
     """One line of the table."""
     what = entry.summary.rstrip(".").replace("|", "\\|")
-    image = f'<img src="docs/img/variants/{picture}.png" width="160" alt="What {picture} draws of its digits">'
+    drawn = shipped.HERE.parent / f"docs/img/variants/{picture}.png"  # by `make concepts`
+    image = f'<img src="docs/img/variants/{drawn.name}" width="160" alt="{picture}">' if drawn.is_file() else ""
     link = f"[{file.rpartition('/')[2]}]({file})"
     return f"| {title} | {what} | {'<br>'.join(entry.papers)} | {link} | {image} |"
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from lit_ae.callbacks.figures import MAX_BYTES, png
 from lit_ae.callbacks.gif import gif
-from lit_ae.plots import View, bubbles, error_lines, latent_maps, noises, rebuilt, restorations
-from lit_ae.plots.concepts import Map
+from lit_ae.plots import View, bubbles, codes, error_lines, latent_maps, noises, rebuilt, restorations
+from lit_ae.plots.concepts import Map, participation
 
 
 def test_maps_share_axes_and_show_where_random_codes_lie() -> None:
@@ -100,6 +100,15 @@ def test_rows_and_columns_are_labelled() -> None:
 
 def labels(figure) -> list[str]:
     return [text.get_text() for text in figure.axes[0].get_yticklabels()]
+
+
+def test_codes_are_images_with_the_most_active_unit_on_the_left() -> None:
+    z = torch.tensor([[0.0, 2.0, 0.0, 1.0], [0.0, -4.0, 0.0, 0.0]])
+    figure = codes(["dense", "sparse"], [torch.ones(3, 8), z])
+    dense, sparse = (axes for axes in figure.axes if axes.images)
+    assert dense.get_title(loc="left") == "dense: 8 of 8 units in use per sample"
+    np.testing.assert_allclose(sparse.images[0].get_array(), [[0.5, 0.25, 0, 0], [1, 0, 0, 0]])
+    np.testing.assert_allclose(participation(z.numpy()), (9 / 5 + 1) / 2)
 
 
 def test_error_lines_rise_from_zero_and_name_their_unit() -> None:

@@ -20,9 +20,6 @@ COST = "‖x \N{MINUS SIGN} x̂‖²"
 MSE = f"{COST} per sample, squared units of x"
 
 
-THRESHOLD = 0.1
-
-
 @dataclass(frozen=True)
 class Map:
     """One model's latent space.
@@ -124,7 +121,8 @@ def codes(titles: Sequence[str], z: Sequence[Values]) -> Figure:
 
     Args:
         titles: One per model.
-        z: Codes, (N, D) each: a row per sample, a column per unit, the most active unit on the left.
+        z: Codes, (N, D) each: a row per sample, a column per unit, the most active unit on the left. Titles count
+            the units in use, (Σ|z|)² / Σz².
     """
     figure = canvas(WIDTH, 0.9 + 1.9 * len(titles))
     grid = figure.subplots(len(titles), 1, squeeze=False)[:, 0]
@@ -132,10 +130,16 @@ def codes(titles: Sequence[str], z: Sequence[Values]) -> Figure:
         size = np.abs(array(code))
         size = size[:, np.argsort(-size.mean(0), kind="stable")] / max(float(size.max()), 1e-12)
         shades = axes.imshow(size, cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-        axes.set_title(f"{title}: {(size > THRESHOLD).mean():.0%} of the code is above a tenth of its largest value")
+        axes.set_title(f"{title}: {participation(size):.0f} of {size.shape[1]} units in use per sample")
         axes.set(ylabel="sample", xlabel="unit, the most active first", yticks=[])
     figure.colorbar(shades, ax=grid, label="|z|, largest of all = 1", aspect=30)
     return figure
+
+
+def participation(z: np.ndarray) -> float:
+    """Units that share each code z, (N, D), on average: (Σ|z|)² / Σz², which is k where k units are equally active."""
+    total, squares = np.abs(z).sum(1), np.square(z).sum(1)
+    return float((np.square(total) / np.maximum(squares, 1e-12)).mean())
 
 
 @styled
