@@ -120,7 +120,7 @@ class LitCLI(LightningCLI):
         """Build the optimizer and the scheduler once, so that a value they refuse is found before anything starts."""
         key = "optimizer"
         try:
-            optimizer = self.model.make_optimizer(self.model.parameters())
+            optimizer = self.model.build_optimizer()
             key = "lr_scheduler"
             if self.model.make_lr_scheduler is not None:
                 self.model.make_lr_scheduler(optimizer)

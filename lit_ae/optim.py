@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from lit_ae.errors import ConfigError
 
 
 class FusedAdam(torch.optim.Adam):
@@ -44,11 +47,22 @@ class ChainedOptimizer(torch.optim.Optimizer):
 
     Args:
         optimizers: Optimizers of disjoint parameters, by name.
+
+    Raises:
+        ConfigError: One of them evaluates the loss several times a step, which only one player can.
     """
 
     def __init__(self, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
         self.optimizers = dict(optimizers)
-        super().__init__([group for chained in self.optimizers.values() for group in chained.param_groups], {})
+        for chained in self.optimizers.values():
+            if signature(type(chained).step).parameters["closure"].default is Parameter.empty:
+                raise ConfigError(
+                    f"{type(chained).__name__} evaluates the loss several times a step, which several players cannot: "
+                    "choose --model.optimizer Adam or SGD."
+                )
+        first, *others = (chained.defaults for chained in self.optimizers.values())
+        shared = {name: value for name, value in first.items() if all(name in other for other in others)}
+        super().__init__([group for chained in self.optimizers.values() for group in chained.param_groups], shared)
         # the very groups of the optimizers, not copies: a scheduler's new rate must reach them
         self.param_groups = [group for chained in self.optimizers.values() for group in chained.param_groups]
         self._share()

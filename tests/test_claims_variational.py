@@ -153,14 +153,31 @@ def test_target_propagation_trains_to_the_autoencoders_error() -> None:
     assert abs(apart - plain) < 0.1 * plain
 
 
-def test_the_encoders_target_is_where_cost_and_distance_balance() -> None:
+@pytest.mark.parametrize("shrinkage", [0.0, 3.0])
+def test_the_encoders_target_is_where_cost_distance_and_size_balance(shrinkage: float) -> None:
     x, _ = digits("test")
     smooth = partial(MLPDecoder, hidden=(128,), activation=torch.nn.Tanh)  # no kinks to stop at
     nets = NETS | {"decoder": smooth}
-    model = TargetProp(spec=SPEC, latent_dim=3, distance=2.0, target_steps=500, step_size=0.02, **nets)
+    model = TargetProp(
+        spec=SPEC, latent_dim=3, distance=2.0, target_steps=500, step_size=0.02, shrinkage=shrinkage, **nets
+    )
     batch = Batch(x[:20])
     out = model(batch)
     target = out.aux["target"].clone().requires_grad_()
     (slope,) = torch.autograd.grad(-model.decode(target).log_prob(batch.x).sum(), target)
-    torch.testing.assert_close(slope, 2 * 2.0 * (out.q.mode - out.aux["target"]), atol=0.01, rtol=0.01)
+    pull = 2 * 2.0 * (out.q.mode - out.aux["target"]) - shrinkage * out.aux["target"]
+    torch.testing.assert_close(slope, pull, atol=0.01, rtol=0.01)
     assert slope.abs().max() > 0.1
+
+
+def test_the_decoder_learns_at_the_target_and_the_encoder_its_way_there() -> None:
+    x, _ = digits("test")
+    model = TargetProp(spec=SPEC, latent_dim=3, **NETS)
+    batch = Batch(x[:20])
+    out = model(batch)
+    target, guess = out.aux["target"], out.q.mode
+    assert (target - guess).abs().max() > 0.01
+    terms = model.loss(batch, out, model.coefficients)
+    torch.testing.assert_close(terms["distortion"], -model.decode(target).log_prob(batch.x))
+    torch.testing.assert_close(terms["distance"], (guess - target).square().sum(1))
+    assert (terms["distortion"] < -out.p.log_prob(batch.x)[0]).all()  # the descent has lowered it

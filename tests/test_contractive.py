@@ -71,6 +71,15 @@ def test_the_exact_form_is_autograds(name: str) -> None:
         torch.testing.assert_close(value, jacobian.square().sum(), rtol=1e-5, atol=1e-5)
 
 
+def test_a_deep_models_term_is_autograds() -> None:
+    deep = partial(MLPEncoder, hidden=(16, 12), activation=nn.Tanh)
+    model = ContractiveAE(spec=SPEC, latent_dim=4, encoder=deep, contraction=0.5)
+    batch = Batch(torch.rand(3, 1, 8, 8))
+    for one, value in zip(batch.x, terms(model, batch), strict=True):
+        jacobian = torch.autograd.functional.jacobian(model.encoder, one.unsqueeze(0))
+        torch.testing.assert_close(value, jacobian.square().sum(), rtol=1e-5, atol=1e-6)
+
+
 def test_the_estimate_is_unbiased_and_exact_for_one_latent() -> None:
     net, x = ENCODERS["conv"], torch.rand(4, 1, 8, 8)
     exact = functional.exact_contraction(net, x)

@@ -5,15 +5,21 @@ from __future__ import annotations
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
-from torch.optim.lr_scheduler import StepLR
+from torch.optim.lr_scheduler import OneCycleLR, StepLR
 
 from lit_ae.batch import Batch
 from lit_ae.errors import ConfigError
+from lit_ae.models.base import Coefficients
+from lit_ae.models.latent import PointLatent
+from lit_ae.models.multiplayer import MultiPlayer
+from lit_ae.models.output import Output
 from lit_ae.models.target_prop import TargetProp
 from lit_ae.optim import ChainedOptimizer
 from variants import SMALL, SPEC, digits
@@ -68,6 +74,39 @@ def test_a_restored_chain_goes_on_as_it_would_have() -> None:
         assert torch.equal(one, other)
 
 
+class Duel(MultiPlayer, PointLatent):
+    """Two players with a loss of their own on the same code: one makes it large, a critic guesses its size."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.critic = torch.nn.Linear(self.latent_shape[0], 1)
+
+    @property
+    def players(self) -> dict[str, list[torch.nn.Module]]:
+        return {"maker": [], "critic": [self.critic]}
+
+    def player_loss(self, player: str, batch: Batch, out: Output, coef: Coefficients) -> dict[str, Tensor]:
+        guess = self.critic(out.z[0]).squeeze(1)
+        if player == "critic":
+            return {"guess": (guess - 1).square()}
+        return {"distortion": -out.p.log_prob(batch.x).mean(0), "praise": -guess}
+
+
+def test_each_player_gets_the_gradient_of_its_own_loss_and_of_no_other() -> None:
+    torch.manual_seed(0)
+    model, batch = Duel(spec=SPEC, **SMALL), Batch(torch.rand(5, 1, 8, 8))
+    model.weigh(model.loss(batch, model(batch), model.coefficients), model.coefficients).backward()
+    found = {name: parameter.grad for name, parameter in model.named_parameters()}
+    code = model.encode(batch.x).mode
+    made = (-model.decode(code).log_prob(batch.x) - model.critic(code).squeeze(1)).mean()
+    guessed = (model.critic(code.detach()).squeeze(1) - 1).square().mean()
+    for loss, mine in ((made, lambda name: "critic" not in name), (guessed, lambda name: "critic" in name)):
+        names = [name for name, _ in model.named_parameters() if mine(name)]
+        wanted = torch.autograd.grad(loss, [model.get_parameter(name) for name in names])
+        for name, gradient in zip(names, wanted, strict=True):
+            torch.testing.assert_close(found[name], gradient)
+
+
 class Largest(Callback):
     """Norm of each player's gradient at the moment of the step."""
 
@@ -100,6 +139,11 @@ def test_a_scheduler_moves_every_players_rate_and_steps_count_once(tmp_path: Pat
     assert isinstance(optimizer, ChainedOptimizer)
     for chained in optimizer.optimizers.values():
         assert [group["lr"] for group in chained.param_groups] == pytest.approx([1e-5])
+
+
+def test_a_scheduler_that_looks_for_momentum_finds_it(tmp_path: Path) -> None:
+    once = partial(OneCycleLR, max_lr=0.01, total_steps=10)
+    trainer(tmp_path, max_steps=1).fit(TargetProp(spec=SPEC, **SMALL, lr_scheduler=once), digits("TargetProp", 32))
 
 
 def test_the_encoder_gets_no_gradient_from_the_cost() -> None:

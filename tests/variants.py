@@ -59,6 +59,7 @@ VARIANTS: dict[str, tuple[type[Autoencoder], dict[str, Any]]] = {
     "CVAE": (CVAE, SMALL | {"spec": CONDITIONAL, "condition_features": 3}),
     "EBM": (EBM, EBM_SMALL),
     "EBM-importance": (EBM, EBM_SMALL | {"inference": "importance", "inference_samples": 8}),
+    "EBM-grid": (EBM, EBM_SMALL | {"latent_dim": 2, "inference": "grid", "grid_points": 5}),
     "EBM-langevin": (EBM, EBM_SMALL | {"inference": "langevin", "inference_samples": 4}),
     "EBM-condition": (EBM, EBM_SMALL | {"spec": CONDITIONAL}),
     "TargetProp": (TargetProp, SMALL),

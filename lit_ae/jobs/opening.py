@@ -14,7 +14,7 @@ from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from datamodules.base import DataModule
-from lit_ae.arguments import read
+from lit_ae.arguments import stored
 from lit_ae.batch import Batch
 from lit_ae.diagnose import diagnose
 from lit_ae.errors import ConfigError, DataError, RunError
@@ -93,37 +93,24 @@ def opened(path: str | Path, flags: Sequence[str] = ()) -> Opened:
     if path.suffix == ".ckpt" and not path.is_file():
         raise RunError(f"There is no checkpoint {path}: name one that exists, or the folder of a run.")
     checkpoint = path if path.is_file() else run.checkpoint("best", "last")
-    stored = document(run)
+    document = stored(run)
+    if missing := [key for key in ("model", "data") if not isinstance(document.get(key), dict)]:
+        raise RunError(f"{run.config} has no {missing[0]}: mend that file, or name another run.")
     import_classes()
     quieten()
     parser = LightningArgumentParser(**STRICT)
     parser.add_lightning_class_args(Autoencoder, "model", subclass_mode=True)
     parser.add_lightning_class_args(pl.LightningDataModule, "data", subclass_mode=True)
-    config = parsed(parser, run, stored, flags)
+    config = parsed(parser, run, document, flags)
     data = parser.instantiate(Namespace(data=config.data)).data
     if isinstance(data, DataModule):
         fill_spec(config, data)
     model = parser.instantiate(Namespace(model=config.model)).model
     load_weights(model, checkpoint)
-    return Opened(run, stored.get("name") or type(model).__name__, model.eval().requires_grad_(False), data)
+    return Opened(run, document.get("name") or type(model).__name__, model.eval().requires_grad_(False), data)
 
 
-def document(run: Run) -> dict[str, Any]:
-    """A run's config.yaml.
-
-    Raises:
-        RunError: It is damaged.
-    """
-    try:
-        stored = read(run.config)
-    except ConfigError as error:
-        raise RunError(f"{error} The run cannot be opened: mend that file, or name another run.") from error
-    if missing := [key for key in ("model", "data") if not isinstance(stored.get(key), dict)]:
-        raise RunError(f"{run.config} has no {missing[0]}: mend that file, or name another run.")
-    return stored
-
-
-def parsed(parser: LightningArgumentParser, run: Run, stored: dict[str, Any], flags: Sequence[str]) -> Namespace:
+def parsed(parser: LightningArgumentParser, run: Run, document: dict[str, Any], flags: Sequence[str]) -> Namespace:
     """The run's model and data as the parser understands them, with flags on top.
 
     Raises:
@@ -131,7 +118,7 @@ def parsed(parser: LightningArgumentParser, run: Run, stored: dict[str, Any], fl
         ConfigError: A flag does not fit.
     """
     keys = [action.dest for action in parser._actions]
-    parts = [f"--{key}={json.dumps(stored[key])}" for key in ("model", "data")]
+    parts = [f"--{key}={json.dumps(document[key])}" for key in ("model", "data")]
     try:
         config = parser.parse_args(parts)
     except ArgumentError as error:

@@ -34,8 +34,9 @@ class EBM(Generative, VectorDecoding):
     entropy (−H/β), whose gradient is ⟨∂E⟩. At β = λ = 1, −F_β is log p(x).
 
     Only a grid and importance sampling know the entropy: with minimisation the loss is F_∞, and with Langevin sampling
-    ⟨E⟩, which has the gradient of F_β but not its value. The embedding is always the latent of least energy found. What
-    needs no parameters' gradient, the search and the sampling, reads the target coefficients, not the annealed ones.
+    ⟨E⟩, which has the gradient of F_β but not its value. Samples are decoded from p(z), which is the model's own law of
+    z where β = λ = 1. The embedding is always the latent of least energy found. What needs no parameters' gradient, the
+    search and the sampling, reads the target coefficients, not the annealed ones.
 
     Args:
         prior: Builds p(z) from the shape of one latent.

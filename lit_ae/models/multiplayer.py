@@ -20,7 +20,9 @@ class MultiPlayer(Autoencoder, ABC):
 
     The first player's loss sees the graph of the forward pass, the later ones' a detached output. Each is built while
     the parameters of the others are frozen, so that the gradients of their sum are those of each loss alone, and
-    automatic optimisation holds: precision, accumulation, clipping (per player), several processes.
+    automatic optimisation holds: precision, accumulation, clipping (per player), several processes. The forward pass
+    itself runs before anything is frozen: the first player's loss may read of its output only what its own parameters
+    made, and computes the rest anew.
     """
 
     @property

@@ -23,7 +23,7 @@ class SparseAE(PointLatent):
     With `l1` the term is Σ_j |z_j|, in which small codes and a large decoder cost little: decay the decoder's weights.
     With `kl` the code is the sigmoid of the encoder's output, and the term Σ_j KL(ρ‖ρ̂_j), where ρ̂_j is the mean of
     latent j over the batch, over that of all processes in training. With `topk` there is no term: the k largest
-    latents of a sample stay, the others are 0.
+    latents of a sample stay, the others are 0; an encoder that ends in a ReLU may leave fewer.
 
     In evaluation `active` is the measured rate: the mean of the code with `kl`, the share of latents that are not 0
     with `topk`, and that of latents above a hundredth of the batch's largest with `l1`.
