@@ -19,6 +19,7 @@ from lit_ae.errors import ConfigError
 from lit_ae.models.ae import AE
 from lit_ae.models.vae import VAE
 from lit_ae.posteriors import DiagonalGaussian
+from trainer_for_tests import trainer
 
 
 class Toy(LightningDataModule):
@@ -45,19 +46,9 @@ def model(**kwargs) -> VAE:
 
 
 def fit(folder: Path, net, bubbles: Bubbles, epochs: int, resume: Path | None = None, **kwargs) -> Trainer:
-    trainer = Trainer(
-        default_root_dir=folder,
-        callbacks=[bubbles],
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        **kwargs,
-    )
-    trainer.fit(net, Toy(), ckpt_path=resume, weights_only=True)
-    return trainer
+    runner = trainer(folder, bubbles, epochs=epochs, **kwargs)
+    runner.fit(net, Toy(), ckpt_path=resume, weights_only=True)
+    return runner
 
 
 @pytest.mark.parametrize("sanity", [0, 2])
@@ -88,11 +79,7 @@ def test_it_draws_both_moments_and_an_animation(tmp_path: Path) -> None:
 
 def test_it_changes_nothing_in_training(tmp_path: Path) -> None:
     alone, watched = model(), model()
-    trainer = Trainer(
-        max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, default_root_dir=tmp_path,
-    )  # fmt: skip
-    trainer.fit(alone, Toy())
+    trainer(tmp_path, epochs=2).fit(alone, Toy())
     fit(tmp_path, watched, Bubbles(), 2)
     assert all(torch.equal(value, watched.state_dict()[name]) for name, value in alone.state_dict().items())
     assert watched.training
@@ -100,8 +87,8 @@ def test_it_changes_nothing_in_training(tmp_path: Path) -> None:
 
 def test_a_resumed_run_goes_on_with_what_was_seen(tmp_path: Path) -> None:
     first = Bubbles()
-    trainer = fit(tmp_path, model(), first, 2)
-    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    runner = fit(tmp_path, model(), first, 2)
+    runner.save_checkpoint(tmp_path / "last.ckpt")
     resumed = Bubbles()
     fit(tmp_path, model(), resumed, 4, tmp_path / "last.ckpt")
     assert list(resumed.history.moments) == [0, 1, 2, 3, 4]
@@ -134,10 +121,7 @@ def test_long_runs_are_thinned_evenly_and_keep_their_ends() -> None:
 
 
 def test_evaluation_alone_draws_what_is_there_now(tmp_path: Path) -> None:
-    trainer = Trainer(
-        callbacks=[Bubbles()], default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_progress_bar=False
-    )
-    trainer.validate(model(), Toy(labels=False), verbose=False)
+    trainer(tmp_path, Bubbles()).validate(model(), Toy(labels=False), verbose=False)
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"bubbles.png"}
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
 from lit_ae import functional
@@ -17,6 +16,7 @@ from lit_ae.errors import ConfigError
 from lit_ae.models.ae import AE
 from lit_ae.models.vae import VAE
 from lit_ae.posteriors import DiagonalGaussian
+from trainer_for_tests import trainer
 
 SPEC = DataSpec(input_shape=(4,), num_train=32)
 
@@ -43,19 +43,6 @@ class Prior(Known):
     """A posterior that is the prior."""
 
     s, t = torch.zeros(4), torch.ones(4)
-
-
-def trainer(folder: Path, *callbacks: Callback, epochs: int = 1) -> Trainer:
-    return Trainer(
-        default_root_dir=folder,
-        callbacks=list(callbacks),
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-    )
 
 
 def test_the_numbers_are_those_of_the_posterior(tmp_path) -> None:

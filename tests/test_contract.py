@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from lit_ae.likelihoods import Likelihood
 from lit_ae.models.base import Autoencoder
 from lit_ae.models.generative import Generative, Variational
 from lit_ae.models.multiplayer import MultiPlayer
+from trainer_for_tests import trainer as quiet
 from variants import SPEC, VARIANTS, batch_of, build, digits
 
 every_variant = pytest.mark.parametrize("name", VARIANTS)
@@ -27,13 +29,11 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-def trainer(folder: Path, **settings: object) -> Trainer:
-    defaults = dict(
-        default_root_dir=folder, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, max_epochs=1, limit_train_batches=3,
-        limit_val_batches=2, limit_test_batches=2, num_sanity_val_steps=0,
-    )  # fmt: skip
-    return Trainer(**{**defaults, **settings})
+LIMITS = {"limit_train_batches": 3, "limit_val_batches": 2, "limit_test_batches": 2, "num_sanity_val_steps": 0}
+
+
+def trainer(folder: Path, **settings: Any) -> Trainer:
+    return quiet(folder, **{**LIMITS, **settings})
 
 
 def test_every_variant_has_a_row() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.utils.data import DataLoader
 
@@ -17,6 +18,7 @@ from lit_ae.callbacks import KLAnnealing
 from lit_ae.models.ae import AE
 from lit_ae.models.beta_vae import BetaVAE
 from lit_ae.models.vae import VAE
+from trainer_for_tests import trainer as quiet
 
 SPEC = DataSpec(input_shape=(6,), num_train=32)
 
@@ -50,18 +52,7 @@ def overlay() -> EMAWeightAveraging:
     return EMAWeightAveraging(**{**entry["init_args"], "decay": 0.9})
 
 
-def trainer(folder: Path, *callbacks: Callback, epochs: int = 2) -> Trainer:
-    return Trainer(
-        default_root_dir=folder,
-        callbacks=list(callbacks),
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        num_sanity_val_steps=0,
-    )
+trainer = partial(quiet, epochs=2, num_sanity_val_steps=0)
 
 
 @pytest.mark.parametrize("variant", [AE, VAE, BetaVAE, Codebook])

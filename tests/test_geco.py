@@ -6,7 +6,7 @@ import csv
 
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -16,6 +16,7 @@ from lit_ae.callbacks.schedules import Schedule
 from lit_ae.errors import ConfigError
 from lit_ae.loggers import MetricsCSV
 from lit_ae.models.vae import VAE
+from trainer_for_tests import trainer
 
 
 class Toy(LightningDataModule):
@@ -41,20 +42,6 @@ class Watch(Callback):
 def model() -> VAE:
     torch.manual_seed(0)
     return VAE(spec=DataSpec(input_shape=(4,), num_train=256), latent_dim=1)
-
-
-def trainer(folder, *callbacks: Callback, epochs: int, **kwargs) -> Trainer:
-    return Trainer(
-        default_root_dir=folder,
-        callbacks=list(callbacks),
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        **kwargs,
-    )
 
 
 @pytest.mark.parametrize("target", [2.9, 4.0])

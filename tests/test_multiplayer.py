@@ -22,12 +22,10 @@ from lit_ae.models.multiplayer import MultiPlayer
 from lit_ae.models.output import Output
 from lit_ae.models.target_prop import TargetProp
 from lit_ae.optim import ChainedOptimizer
+from trainer_for_tests import trainer as quiet
 from variants import SMALL, SPEC, digits
 
-
-def trainer(folder: Path, **settings: object) -> Trainer:
-    quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
-    return Trainer(default_root_dir=folder, accelerator="cpu", limit_val_batches=0, **{**quiet, **settings})
+trainer = partial(quiet, limit_val_batches=0)
 
 
 def chain() -> tuple[ChainedOptimizer, list[torch.nn.Parameter]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch import LightningDataModule
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
@@ -24,6 +24,7 @@ from lit_ae.models.vae import VAE
 from lit_ae.plots import (
     kl_bars,
 )
+from trainer_for_tests import trainer
 
 ALL = {"latent", "latent_grid", "traversals", "interpolations", "reconstructions", "samples"}
 
@@ -66,19 +67,6 @@ class Conditional(VAE):
 
     def decode(self, z, c=None, mask=None):
         return super().decode(z + self.shift(c), c, mask)
-
-
-def trainer(folder: Path, *callbacks: Callback, epochs: int = 1, **kwargs) -> Trainer:
-    return Trainer(
-        default_root_dir=folder,
-        callbacks=list(callbacks),
-        max_epochs=epochs,
-        accelerator="cpu",
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        **{"logger": False, **kwargs},
-    )
 
 
 def drawn(folder: Path) -> set[str]:
