@@ -25,11 +25,13 @@ BLOCK = re.compile(r"```bash\n(.*?)```\n(.*?)(?=```bash\n|\Z)", re.DOTALL)
 LINK = re.compile(r"\]\(img/concepts/([^)]+)\)")
 OWN_FILES = {"ae_fashion", "ae_images", "sequences", "vae_fashion", "vae_mnist", "vae_table"}  # data not embedded
 SHOWS_BEST = {  # a picture of the run; for the others, `sizes`
+    "adversarial_ae": "latent",
     "ae": "latent",
     "beta_vae": "traversals",
     "cvae": "samples",
     "denoising_ae": "denoising",
     "ebm_ellipse": "energy",
+    "factor_vae": "traversals",
     "mixed_table": "latent",
     "tabular": "latent",
     "vae": "latent",

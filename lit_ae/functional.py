@@ -90,11 +90,16 @@ def _level_rate(q: Distribution, prior: Distribution, z: Tensor) -> Tensor:
     try:
         nats = kl_divergence(q, prior)
     except NotImplementedError:
-        nats = _log_density(q, z) - prior.log_prob(z)
+        nats = log_density(q, z) - prior.log_prob(z)
     return nats.mean(0) if nats.ndim > 1 else nats
 
 
-def _log_density(q: Distribution, z: Tensor) -> Tensor:
+def log_density(q: Distribution, z: Tensor) -> Tensor:
+    """log q(z) in nats, (K, B), of samples z, (K, B, *D).
+
+    Raises:
+        ConfigError: q has no density, as that of a deterministic autoencoder.
+    """
     try:
         return q.log_prob(z)
     except NotImplementedError:
@@ -251,3 +256,12 @@ def _pulled_back(pull: Callable[..., Any], vectors: Tensor) -> Tensor:
     """‖vᵀJ‖² of each vector v and sample, (N, B), from vectors, (N, B, D): 16 at once, for memory's sake."""
     (rows,) = torch.vmap(pull, chunk_size=16)(vectors)
     return full_precision(rows).square().flatten(2).sum(2)
+
+
+def permuted(z: Tensor) -> Tensor:
+    """Each latent dimension in an order of its own across the batch, (B, D): a draw of ∏ q(z_d) (Kim & Mnih, alg. 1).
+
+    Args:
+        z: Codes, (B, D).
+    """
+    return z.gather(0, torch.rand(z.shape, device=z.device).argsort(0))

@@ -122,8 +122,7 @@ class LitCLI(LightningCLI):
         try:
             optimizer = self.model.build_optimizer()
             key = "lr_scheduler"
-            if self.model.make_lr_scheduler is not None:
-                self.model.make_lr_scheduler(optimizer)
+            self.model.build_schedulers(optimizer)
         except (ValueError, TypeError, RuntimeError) as error:
             raise ConfigError(f"--model.{key}: {error}") from error
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lit_ae.errors import ConfigError
 
@@ -48,12 +49,15 @@ class ChainedOptimizer(torch.optim.Optimizer):
     Args:
         optimizers: Optimizers of disjoint parameters, by name.
 
+    Attributes:
+        resting: Names of those that the next step leaves out.
+
     Raises:
         ConfigError: One of them evaluates the loss several times a step, which only one player can.
     """
 
     def __init__(self, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
-        self.optimizers = dict(optimizers)
+        self.optimizers, self.resting = dict(optimizers), frozenset[str]()
         for chained in self.optimizers.values():
             if signature(type(chained).step).parameters["closure"].default is Parameter.empty:
                 raise ConfigError(
@@ -75,16 +79,56 @@ class ChainedOptimizer(torch.optim.Optimizer):
             chained.state = self.state
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Evaluate the closure once, then step every optimizer."""
+        """Evaluate the closure once, then step every optimizer that does not rest."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for chained in self.optimizers.values():
-            chained.step()
+        for name, chained in self.optimizers.items():
+            if name not in self.resting:
+                chained.step()
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state and the groups of all."""
         super().load_state_dict(state_dict)
         self._share()
+
+
+class PlayerSchedulers(LRScheduler):
+    """The schedulers of several optimizers behind the one of their chain.
+
+    Args:
+        optimizer: The chain.
+        schedulers: One for each optimizer that has one, by the optimizer's name.
+
+    Raises:
+        ConfigError: A scheduler waits for a metric, which only one for all players is given.
+    """
+
+    def __init__(self, optimizer: ChainedOptimizer, schedulers: Mapping[str, LRScheduler]) -> None:
+        self.optimizer, self.schedulers = optimizer, dict(schedulers)
+        for name, scheduler in self.schedulers.items():
+            if isinstance(scheduler, ReduceLROnPlateau):
+                raise ConfigError(
+                    f"ReduceLROnPlateau of {name} waits for a metric, which is given to one scheduler for all: set "
+                    "--model.lr_scheduler, or choose another."
+                )
+
+    def step(self, epoch: int | None = None) -> None:
+        """Step every scheduler."""
+        for scheduler in self.schedulers.values():
+            scheduler.step()
+
+    def get_last_lr(self) -> list[float | Tensor]:
+        """Rates of all groups of the chain."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """States by name."""
+        return {name: scheduler.state_dict() for name, scheduler in self.schedulers.items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore every scheduler."""
+        for name, scheduler in self.schedulers.items():
+            scheduler.load_state_dict(state_dict[name])

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
-from torch.optim.lr_scheduler import OneCycleLR, StepLR
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 
 from lit_ae.batch import Batch
 from lit_ae.errors import ConfigError
@@ -144,6 +144,73 @@ def test_a_scheduler_that_looks_for_momentum_finds_it(tmp_path: Path) -> None:
     trainer(tmp_path, max_steps=1).fit(TargetProp(spec=SPEC, **SMALL, lr_scheduler=once), digits("TargetProp", 32))
 
 
+class Still(Callback):
+    """Which players each step moved."""
+
+    def __init__(self) -> None:
+        self.moved: list[set[str]] = []
+        self.before: dict[str, Tensor] = {}
+
+    def flat(self, model: MultiPlayer) -> dict[str, Tensor]:
+        return {name: torch.cat([p.detach().flatten() for p in own]) for name, own in model.owned().items()}
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        assert isinstance(pl_module, MultiPlayer)
+        self.before = self.flat(pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *others: Any) -> None:
+        assert isinstance(pl_module, MultiPlayer)
+        after = self.flat(pl_module)
+        self.moved.append({name for name, value in after.items() if not torch.equal(value, self.before[name])})
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_player_rests_between_its_steps(tmp_path: Path, accumulate: int) -> None:
+    watch, model = Still(), TargetProp(spec=SPEC, **SMALL, every={"encoder": 3})
+    settings = {"max_steps": 5, "accumulate_grad_batches": accumulate, "callbacks": [watch]}
+    runner = trainer(tmp_path, **settings)
+    runner.fit(model, digits("TargetProp", 32))
+    steps = watch.moved[accumulate - 1 :: accumulate]
+    both, one = {"encoder", "decoder"}, {"decoder"}
+    assert steps == [both, one, one, both, one]
+    assert runner.callback_metrics["train/distance"] > 0  # a resting player's terms are logged all the same
+
+
+def test_players_have_optimizers_and_schedules_of_their_own(tmp_path: Path) -> None:
+    own = partial(StepLR, step_size=1, gamma=0.5)
+    model = TargetProp(spec=SPEC, **SMALL, optimizers={"decoder": partial(SGD, lr=0.1)}, lr_schedulers={"decoder": own})
+    runner = trainer(tmp_path, max_epochs=2, limit_train_batches=2, enable_checkpointing=False)
+    runner.fit(model, digits("TargetProp", 32))
+    (optimizer,) = runner.optimizers
+    assert isinstance(optimizer, ChainedOptimizer)
+    assert isinstance(optimizer.optimizers["decoder"], SGD)
+    assert isinstance(optimizer.optimizers["encoder"], Adam)
+    assert optimizer.optimizers["decoder"].param_groups[0]["lr"] == pytest.approx(0.025)
+    assert optimizer.optimizers["encoder"].param_groups[0]["lr"] == pytest.approx(1e-3)
+    runner.save_checkpoint(tmp_path / "two.ckpt")
+    torch.manual_seed(5)
+    again = TargetProp(spec=SPEC, **SMALL, optimizers={"decoder": partial(SGD, lr=0.1)}, lr_schedulers={"decoder": own})
+    later = trainer(tmp_path, max_epochs=3, limit_train_batches=2)
+    later.fit(again, digits("TargetProp", 32), ckpt_path=tmp_path / "two.ckpt", weights_only=True)
+    assert later.optimizers[0].optimizers["decoder"].param_groups[0]["lr"] == pytest.approx(0.0125)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"every": {"critic": 2}}, {"optimizers": {"critic": Adam}}, {"lr_schedulers": {"critic": StepLR}}],
+    ids=["every", "optimizers", "lr_schedulers"],
+)
+def test_a_player_that_is_not_there(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="no player 'critic': there are encoder, decoder"):
+        TargetProp(spec=SPEC, **SMALL, **wrong).build_optimizer()
+
+
+def test_a_schedule_that_waits_for_a_metric_is_refused_for_one_player() -> None:
+    model = TargetProp(spec=SPEC, **SMALL, lr_schedulers={"decoder": ReduceLROnPlateau})
+    with pytest.raises(ConfigError, match="waits for a metric"):
+        model.build_schedulers(model.build_optimizer())
+
+
 def test_the_encoder_gets_no_gradient_from_the_cost() -> None:
     model = TargetProp(spec=SPEC, **SMALL)
     batch = Batch(torch.rand(5, 1, 8, 8))
@@ -157,7 +224,10 @@ def test_the_encoder_gets_no_gradient_from_the_cost() -> None:
     assert all(parameter.grad is None for parameter in model.decoder.parameters())
 
 
-@pytest.mark.parametrize("wrong", [{"target_steps": 0}, {"step_size": 0.0}, {"distance": -1.0}, {"shrinkage": -1.0}])
-def test_bad_arguments(wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [{"every": {"encoder": 0}}, {"target_steps": 0}, {"step_size": 0.0}, {"distance": -1.0}, {"shrinkage": -1.0}],
+)
+def test_bad_arguments(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         TargetProp(spec=SPEC, **SMALL, **wrong)  # type: ignore[arg-type]

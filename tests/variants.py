@@ -11,6 +11,7 @@ from torch import nn
 
 from datamodules import Digits
 from lit_ae.batch import Batch, DataSpec
+from lit_ae.models.adversarial_ae import AdversarialAE
 from lit_ae.models.ae import AE
 from lit_ae.models.base import Autoencoder
 from lit_ae.models.beta_vae import BetaVAE
@@ -18,6 +19,7 @@ from lit_ae.models.contractive_ae import ContractiveAE
 from lit_ae.models.cvae import CVAE
 from lit_ae.models.denoising_ae import DenoisingAE
 from lit_ae.models.ebm import EBM
+from lit_ae.models.factor_vae import FactorVAE
 from lit_ae.models.sparse_ae import SparseAE
 from lit_ae.models.target_prop import TargetProp
 from lit_ae.models.vae import VAE
@@ -32,6 +34,7 @@ SMALL: dict[str, Any] = {
 }
 
 EBM_SMALL = {"latent_dim": 4, "decoder": SMALL["decoder"], "restarts": 2, "inference_steps": 3}
+CRITIC = partial(MLPEncoder, hidden=(16,))
 AFFINE = partial(MLPDecoder, hidden=())
 SIGMOID = partial(MLPEncoder, hidden=(), output=nn.Sigmoid)
 CONV = partial(ConvDecoder, channels=(8, 4))
@@ -52,6 +55,9 @@ VARIANTS: dict[str, tuple[type[Autoencoder], dict[str, Any]]] = {
     "ContractiveAE": (ContractiveAE, SMALL),
     "ContractiveAE-closed": (ContractiveAE, SMALL | {"jacobian": "closed", "encoder": SIGMOID}),
     "ContractiveAE-hutchinson": (ContractiveAE, SMALL | {"jacobian": "hutchinson", "probes": 2}),
+    "AdversarialAE": (AdversarialAE, SMALL | {"critic": CRITIC}),
+    "AdversarialAE-every": (AdversarialAE, SMALL | {"critic": CRITIC, "every": {"autoencoder": 2}}),
+    "FactorVAE": (FactorVAE, SMALL | {"critic": CRITIC}),
     "VAE": (VAE, SMALL),
     "VAE-free-bits": (VAE, SMALL | {"free_bits": 0.1}),
     "BetaVAE": (BetaVAE, SMALL),

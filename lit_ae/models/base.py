@@ -238,11 +238,13 @@ class Autoencoder(LightningModule, ABC):
         """The one optimizer of all parameters."""
         return self.make_optimizer(self.parameters())
 
+    def build_schedulers(self, optimizer: Optimizer) -> list[LRScheduler]:
+        """What moves the learning rates, each stepped once per epoch."""
+        return [] if self.make_lr_scheduler is None else [self.make_lr_scheduler(optimizer)]
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """One optimizer over all parameters, and its scheduler."""
+        """One optimizer over all parameters, and its schedulers."""
         stop_driver_search()
         optimizer = self.build_optimizer()
-        if self.make_lr_scheduler is None:
-            return optimizer
-        scheduler = {"scheduler": self.make_lr_scheduler(optimizer), "monitor": "val/loss"}
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[return-value]
+        schedulers = [{"scheduler": each, "monitor": "val/loss"} for each in self.build_schedulers(optimizer)]
+        return [optimizer], schedulers  # type: ignore[return-value]
