@@ -35,6 +35,7 @@ SHOWS_BEST = {  # a picture of the run; for the others, `sizes`
     "mixed_table": "latent",
     "tabular": "latent",
     "vae": "latent",
+    "vae_gan": "samples",
 }
 COUNT = {"sizes": 5, "denoising": 5, "energy": 400}  # samples, where `lit_ae draw` draws the picture
 WIDTH, MAX_BYTES, LARGE = 480, 40_000, 200_000

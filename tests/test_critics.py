@@ -1,4 +1,4 @@
-"""FactorVAE and the adversarial autoencoder: what their critics estimate, and what they make of the codes."""
+"""FactorVAE, the adversarial autoencoder and VAE-GAN: what their critics estimate, and what they make of the codes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from lit_ae.models.adversarial_ae import AdversarialAE
 from lit_ae.models.ae import AE
 from lit_ae.models.factor_vae import FactorVAE
 from lit_ae.models.vae import VAE
+from lit_ae.models.vae_gan import VAEGAN
 from lit_ae.nn import MLPEncoder
 from lit_ae.nn.critic import logit
 from variants import SMALL, SPEC
@@ -126,7 +127,50 @@ def test_codes_come_to_look_like_draws_of_the_prior() -> None:
     assert apart(held) < 0.5 * apart(free), (apart(held), apart(free))
 
 
-@pytest.mark.parametrize(("cls", "wrong"), [(FactorVAE, {"gamma_tc": -1.0}), (AdversarialAE, {"adversarial": -1.0})])
+def test_the_encoder_of_a_vae_gan_does_not_try_to_fool_the_critic() -> None:
+    model = VAEGAN(spec=SPEC, **SMALL, critic=CRITIC, critic_features=8)
+    batch = Batch(torch.rand(6, 1, 8, 8))
+    terms = model.loss(batch, model(batch), model.coefficients)
+    terms["adversarial"].sum().backward(retain_graph=True)
+    assert all(parameter.grad is None for parameter in model.encoder.parameters())
+    assert all(parameter.grad is None for parameter in model.critic.parameters())
+    assert all(parameter.grad is not None for parameter in model.decoder.parameters())
+    terms["feature"].sum().backward()
+    assert all(parameter.grad is not None for parameter in model.encoder.parameters())
+    assert all(parameter.grad is None for parameter in model.critic.parameters())
+
+
+def test_the_terms_of_a_vae_gan_are_the_papers() -> None:
+    model = VAEGAN(spec=SPEC, **SMALL, critic=CRITIC, critic_features=8)
+    batch = Batch(torch.rand(6, 1, 8, 8))
+    out = model(batch)
+    terms = model.loss(batch, out, model.coefficients)
+    rebuilt, drawn = out.p.mean[0], model.decode(out.aux["drawn"]).mean
+    features = {name: F.leaky_relu(model.critic(x), 0.2) for name, x in (("real", batch.x), ("made", rebuilt))}
+    torch.testing.assert_close(terms["feature"], (features["real"] - features["made"]).square().sum(1) / 2)
+    real, made, prior = (model.judge(x)[1].sigmoid() for x in (batch.x, rebuilt, drawn))
+    torch.testing.assert_close(terms["adversarial"], -(made.log() + prior.log()) / 2)
+    torch.testing.assert_close(terms["critic"], -(2 * real.log() + (1 - made).log() + (1 - prior).log()) / 4)
+
+
+def test_a_vae_gan_without_its_critic_is_a_vae() -> None:
+    x, _ = digits("train")
+    models = []
+    for build in (partial(VAE), partial(VAEGAN, feature=0.0, adversarial=0.0, critic=CRITIC)):
+        torch.manual_seed(0)
+        models.append(build(spec=Digits().spec, latent_dim=4, **NETS))
+    batch = Batch(x[:20])
+    for model in models:
+        torch.manual_seed(1)
+        model.weigh(model.loss(batch, model(batch), model.coefficients), model.coefficients).backward()
+    for name, parameter in models[0].named_parameters():
+        torch.testing.assert_close(models[1].get_parameter(name).grad, parameter.grad)
+
+
+@pytest.mark.parametrize(
+    ("cls", "wrong"),
+    [(VAEGAN, {"feature": -1.0}), (FactorVAE, {"gamma_tc": -1.0}), (AdversarialAE, {"adversarial": -1.0})],
+)
 def test_bad_arguments(cls: type, wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         cls(spec=SPEC, **SMALL, **wrong)

@@ -23,6 +23,7 @@ from lit_ae.models.factor_vae import FactorVAE
 from lit_ae.models.sparse_ae import SparseAE
 from lit_ae.models.target_prop import TargetProp
 from lit_ae.models.vae import VAE
+from lit_ae.models.vae_gan import VAEGAN
 from lit_ae.nn import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, RecurrentDecoder, RecurrentEncoder
 
 SPEC = DataSpec(input_shape=(1, 8, 8), num_train=1294, num_classes=10, value_range=(0.0, 1.0))
@@ -59,6 +60,8 @@ VARIANTS: dict[str, tuple[type[Autoencoder], dict[str, Any]]] = {
     "AdversarialAE-every": (AdversarialAE, SMALL | {"critic": CRITIC, "every": {"autoencoder": 2}}),
     "FactorVAE": (FactorVAE, SMALL | {"critic": CRITIC}),
     "VAE": (VAE, SMALL),
+    "VAEGAN": (VAEGAN, SMALL | {"critic": CRITIC, "critic_features": 8}),
+    "VAEGAN-condition": (VAEGAN, SMALL | {"spec": CONDITIONAL, "critic": CRITIC}),
     "VAE-free-bits": (VAE, SMALL | {"free_bits": 0.1}),
     "BetaVAE": (BetaVAE, SMALL),
     "BetaVAE-capacity": (BetaVAE, SMALL | {"capacity": 5.0}),
