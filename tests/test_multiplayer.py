@@ -141,7 +141,12 @@ def test_a_scheduler_moves_every_players_rate_and_steps_count_once(tmp_path: Pat
 
 def test_a_scheduler_that_looks_for_momentum_finds_it(tmp_path: Path) -> None:
     once = partial(OneCycleLR, max_lr=0.01, total_steps=10)
-    trainer(tmp_path, max_steps=1).fit(TargetProp(spec=SPEC, **SMALL, lr_scheduler=once), digits("TargetProp", 32))
+    runner = trainer(tmp_path, max_steps=1)
+    runner.fit(TargetProp(spec=SPEC, **SMALL, lr_scheduler=once), digits("TargetProp", 32))
+    (optimizer,) = runner.optimizers
+    assert isinstance(optimizer, ChainedOptimizer)
+    for chained in optimizer.optimizers.values():  # the cycle starts at a momentum of 0.95, where Adam's own is 0.9
+        assert chained.param_groups[0]["betas"][0] == pytest.approx(0.95)
 
 
 class Still(Callback):

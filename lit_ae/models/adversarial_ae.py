@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -14,7 +13,7 @@ from torch.distributions import Distribution
 from lit_ae.batch import Batch, Shape
 from lit_ae.errors import ConfigError
 from lit_ae.models.base import Coefficients
-from lit_ae.models.generative import Generative
+from lit_ae.models.generative import Generative, draws
 from lit_ae.models.latent import PointLatent
 from lit_ae.models.multiplayer import MultiPlayer
 from lit_ae.models.output import Output
@@ -65,8 +64,7 @@ class AdversarialAE(MultiPlayer, Generative, PointLatent):
         """One pass, with draws of the prior, (B, D), in `aux`."""
         out = super().forward(batch, k)
         assert isinstance(out.prior, Distribution)
-        draws = out.prior.expand(torch.Size((len(batch.x),))).sample()
-        return replace(out, aux={**out.aux, "drawn": draws})
+        return replace(out, aux={**out.aux, "drawn": draws(out.prior, len(batch.x))})
 
     def player_loss(self, player: str, batch: Batch, out: Output, coef: Coefficients) -> dict[str, Tensor]:
         """Distortion and −log D(z) of the autoencoder; the critic's cross-entropy; all in nats, (B,)."""

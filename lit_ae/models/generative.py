@@ -31,9 +31,12 @@ class Generative(Autoencoder, ABC):
     @torch.no_grad()
     def sample(self, n: int, c: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """E[x|z] of n latents drawn from the prior, (n, *E); c is (n, *C)."""
-        prior = self.prior(c)
-        z = prior.sample(torch.Size((n,)) if not prior.batch_shape else torch.Size())
-        return self.decode(z, c, mask).mean
+        return self.decode(draws(self.prior(c), n), c, mask).mean
+
+
+def draws(prior: Distribution, n: int) -> Tensor:
+    """n latents of a prior, (n, *D), whose batch is () or (n,); no gradient leads to them."""
+    return prior.sample(torch.Size(() if prior.batch_shape else (n,)))
 
 
 class Variational(Generative, ABC):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -15,6 +14,7 @@ from lit_ae.batch import Batch, Shape
 from lit_ae.errors import ConfigError
 from lit_ae.functional import full_precision
 from lit_ae.models.base import Coefficients
+from lit_ae.models.generative import draws
 from lit_ae.models.latent import VectorVariational
 from lit_ae.models.multiplayer import MultiPlayer
 from lit_ae.models.output import Output
@@ -75,8 +75,7 @@ class VAEGAN(MultiPlayer, VectorVariational):
         """One pass, with draws of the prior, (B, D), in `aux`."""
         out = super().forward(batch, k)
         assert isinstance(out.prior, Distribution)
-        draws = out.prior.expand(torch.Size((len(batch.x),))).sample()
-        return replace(out, aux={**out.aux, "drawn": draws})
+        return replace(out, aux={**out.aux, "drawn": draws(out.prior, len(batch.x))})
 
     def player_loss(self, player: str, batch: Batch, out: Output, coef: Coefficients) -> dict[str, Tensor]:
         """Distortion, rate, feature and adversarial terms of the VAE; the critic's cross-entropy, in nats, (B,)."""
