@@ -19,11 +19,13 @@ from lit_ae.cli import main
 from test_data_vision import write_idx
 
 CONFIGS = shipped.names()
-VARIANTS = [name for name in CONFIGS if "/" not in name]
-OVERLAYS = [name for name in CONFIGS if "/" in name]
+VARIANTS = [name for name in CONFIGS if "/" not in name or name.startswith("recipes/")]
+OVERLAYS = [name for name in CONFIGS if name not in VARIANTS]
 GPU = {"trainer/gpu", "trainer/fsdp", "trainer/slurm"}  # parsed everywhere, instantiated where there is a GPU
 DATA = {
     "vae_mnist": "--data.root={real}",
+    "recipes/vae_mnist": "--data.root={real}",
+    "recipes/iwae_mnist": "--data.root={real}",
     "ae_images": "--data.root={own}/pictures",
     "vae_table": "--data.path={own}/table.csv",
     "sequences": "--data.path={own}/sequences.npz",
@@ -85,7 +87,7 @@ def test_a_variant_trains(
     data = [flag.format(own=own) for flag in data]
     done = lit_ae("fit", f"--config={name}", *data, *TWO, *QUIET)
     assert done.status == 0, done.err
-    assert (tmp_path / f"runs/{name}/0/checkpoints/best.ckpt").is_file()
+    assert (tmp_path / f"runs/{Path(name).name}/0/checkpoints/best.ckpt").is_file()
 
 
 def both(rank: int, folder: str, port: int, argvs: dict[str, list[str]]) -> None:

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted([*(ROOT / "lit_ae").rglob("*.py"), *(ROOT / "datamodules").rglob("*.py")])
 LAYERS = [  # lowest first; a module imports from its own layer and from those below
     {"errors", "batch", "__init__", "shipped", "catalog"},
-    {"functional", "free_energy", "nn", "optim", "profiling"},
-    {"posteriors", "likelihoods", "priors"},
+    {"functional", "free_energy", "importance", "nn", "optim", "profiling"},
+    {"posteriors", "quantized", "likelihoods", "priors"},
     {"models"},
     {"plots"},
     {"loggers", "metrics", "callbacks", "samplers"},

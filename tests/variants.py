@@ -15,16 +15,24 @@ from lit_ae.models.adversarial_ae import AdversarialAE
 from lit_ae.models.ae import AE
 from lit_ae.models.base import Autoencoder
 from lit_ae.models.beta_vae import BetaVAE
+from lit_ae.models.categorical_vae import CategoricalVAE
+from lit_ae.models.ciwae import CIWAE
 from lit_ae.models.contractive_ae import ContractiveAE
 from lit_ae.models.cvae import CVAE
 from lit_ae.models.denoising_ae import DenoisingAE
 from lit_ae.models.ebm import EBM
 from lit_ae.models.factor_vae import FactorVAE
+from lit_ae.models.iwae import IWAE
+from lit_ae.models.miwae import MIWAE
+from lit_ae.models.piwae import PIWAE
 from lit_ae.models.sparse_ae import SparseAE
 from lit_ae.models.target_prop import TargetProp
 from lit_ae.models.vae import VAE
 from lit_ae.models.vae_gan import VAEGAN
+from lit_ae.models.vq_vae import VQVAE
 from lit_ae.nn import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, RecurrentDecoder, RecurrentEncoder
+from lit_ae.nn.grid import GridDecoder, GridEncoder
+from lit_ae.nn.quantizers import FSQ, LFQ, EMAVectorQuantizer, ResidualVQ, VectorQuantizer
 
 SPEC = DataSpec(input_shape=(1, 8, 8), num_train=1294, num_classes=10, value_range=(0.0, 1.0))
 CONDITIONAL = replace(SPEC, condition_shape=())
@@ -35,6 +43,12 @@ SMALL: dict[str, Any] = {
 }
 
 EBM_SMALL = {"latent_dim": 4, "decoder": SMALL["decoder"], "restarts": 2, "inference_steps": 3}
+GRID: dict[str, Any] = {
+    "latent_dim": 4,
+    "grid_encoder": partial(GridEncoder, channels=(4, 8)),
+    "grid_decoder": partial(GridDecoder, channels=(8, 4)),
+}
+BOOK = partial(EMAVectorQuantizer, num_codes=16)
 CRITIC = partial(MLPEncoder, hidden=(16,))
 AFFINE = partial(MLPDecoder, hidden=())
 SIGMOID = partial(MLPEncoder, hidden=(), output=nn.Sigmoid)
@@ -59,6 +73,19 @@ VARIANTS: dict[str, tuple[type[Autoencoder], dict[str, Any]]] = {
     "AdversarialAE": (AdversarialAE, SMALL | {"critic": CRITIC}),
     "AdversarialAE-every": (AdversarialAE, SMALL | {"critic": CRITIC, "every": {"autoencoder": 2}}),
     "FactorVAE": (FactorVAE, SMALL | {"critic": CRITIC}),
+    "CIWAE": (CIWAE, SMALL),
+    "IWAE": (IWAE, SMALL),
+    "IWAE-doubly": (IWAE, SMALL | {"gradient": "doubly"}),
+    "MIWAE": (MIWAE, SMALL | {"samples": 2, "groups": 3}),
+    "PIWAE": (PIWAE, SMALL | {"samples": 2, "groups": 3}),
+    "CategoricalVAE": (CategoricalVAE, GRID),
+    "CategoricalVAE-condition": (CategoricalVAE, GRID | {"spec": CONDITIONAL}),
+    "VQVAE": (VQVAE, GRID | {"quantizer": BOOK}),
+    "VQVAE-gradient": (VQVAE, GRID | {"quantizer": partial(VectorQuantizer, num_codes=16)}),
+    "VQVAE-residual": (VQVAE, GRID | {"quantizer": partial(ResidualVQ, num_codes=16, depth=2)}),
+    "VQVAE-FSQ": (VQVAE, GRID | {"quantizer": FSQ}),
+    "VQVAE-LFQ": (VQVAE, GRID | {"quantizer": LFQ}),
+    "VQVAE-condition": (VQVAE, GRID | {"quantizer": BOOK, "spec": CONDITIONAL}),
     "VAE": (VAE, SMALL),
     "VAEGAN": (VAEGAN, SMALL | {"critic": CRITIC, "critic_features": 8}),
     "VAEGAN-condition": (VAEGAN, SMALL | {"spec": CONDITIONAL, "critic": CRITIC}),

@@ -1,6 +1,7 @@
 """Callbacks: schedules, constraints, monitors and pictures."""
 
 from lit_ae.callbacks.bubbles import Bubbles
+from lit_ae.callbacks.codebook import CodebookMonitor
 from lit_ae.callbacks.collapse import CollapseMonitor
 from lit_ae.callbacks.figures import publish
 from lit_ae.callbacks.geco import GECO
@@ -11,6 +12,7 @@ from lit_ae.callbacks.schedules import FreeBits, KLAnnealing, Schedule
 __all__ = [
     "GECO",
     "Bubbles",
+    "CodebookMonitor",
     "CollapseMonitor",
     "FreeBits",
     "KLAnnealing",

@@ -4,6 +4,7 @@ from lit_ae.nn.base import Decoder, Encoder, MaskedEncoder, fold
 from lit_ae.nn.condition import Condition
 from lit_ae.nn.conv import ConvDecoder, ConvEncoder
 from lit_ae.nn.ellipse import EllipseDecoder
+from lit_ae.nn.grid import GridDecoder, GridEncoder
 from lit_ae.nn.mlp import MLPDecoder, MLPEncoder
 from lit_ae.nn.resnet import ResNetDecoder, ResNetEncoder
 from lit_ae.nn.rnn import RecurrentDecoder, RecurrentEncoder
@@ -15,6 +16,8 @@ __all__ = [
     "Decoder",
     "EllipseDecoder",
     "Encoder",
+    "GridDecoder",
+    "GridEncoder",
     "MLPDecoder",
     "MLPEncoder",
     "MaskedEncoder",
