@@ -2,6 +2,8 @@
 
 The page is the recipe: each of its ```bash blocks is run as it stands, in a folder of its own, and the pictures that
 are linked between it and the next block are taken from those that it drew.
+
+python docs/pictures.py [FOLDER [CONFIG ...]]: with configs named, only their pictures for the README are drawn.
 """
 
 from __future__ import annotations
@@ -28,14 +30,23 @@ SHOWS_BEST = {  # a picture of the run; for the others, `sizes`
     "adversarial_ae": "latent",
     "ae": "latent",
     "beta_vae": "traversals",
+    "categorical_vae": "reconstructions",
+    "ciwae": "samples",
     "cvae": "samples",
     "denoising_ae": "denoising",
     "ebm_ellipse": "energy",
     "factor_vae": "traversals",
+    "fsq": "reconstructions",
+    "iwae": "samples",
+    "lfq": "reconstructions",
+    "miwae": "samples",
     "mixed_table": "latent",
+    "piwae": "samples",
+    "residual_vq": "reconstructions",
     "tabular": "latent",
     "vae": "latent",
     "vae_gan": "samples",
+    "vq_vae": "reconstructions",
 }
 COUNT = {"sizes": 5, "denoising": 5, "energy": 400}  # samples, where `lit_ae draw` draws the picture
 WIDTH, MAX_BYTES, LARGE = 480, 40_000, 200_000
@@ -48,7 +59,12 @@ def main(folder: Path) -> None:
         for name in LINK.findall(text):
             content = chosen(name, printed, folder).read_bytes()
             place(DOCS / "img" / "concepts" / name, content)
-    for name in variants():
+    thumbnails(variants(), folder)
+
+
+def thumbnails(names: list[str], folder: Path) -> None:
+    """Run configs, and place the picture that shows each best."""
+    for name in names:
         picture = SHOWS_BEST.get(name, "sizes")
         commands = f"lit_ae fit --config {name} --runs thumbnails\n"
         if picture in COUNT:
@@ -109,7 +125,8 @@ def place(path: Path, content: bytes) -> None:
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
-        main(Path(sys.argv[1]).resolve())
+        given = Path(sys.argv[1]).resolve()
+        thumbnails(sys.argv[2:], given) if len(sys.argv) > 2 else main(given)
     else:
         with tempfile.TemporaryDirectory() as temporary:
             main(Path(temporary))

@@ -50,10 +50,10 @@ def papers(text: str) -> tuple[str, ...]:
 def table() -> str:
     """The variants as the README's table, each class followed by the configs that are variants of it.
 
-    `make readme` writes it there.
+    `make readme` writes it there. Recipes are runs of variants, not variants: they have a page of their own.
     """
     rows = ["| Variant | What it is | Paper | File | Picture |", "|---|---|---|---|---|"]
-    special = [entry for entry in configs() if entry.papers]
+    special = [entry for entry in configs() if entry.papers and "/" not in entry.name]
     for entry in variants():
         rows.append(row(f"`{entry.name}`", entry, f"lit_ae/models/{entry.path.name}", entry.path.stem))
         for config in special:
