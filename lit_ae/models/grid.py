@@ -35,6 +35,8 @@ class GridLatent(Autoencoder, ABC):
         ConfigError: The samples are not pictures, or encoder and decoder mean different grids.
     """
 
+    raw_channels = 1  # what the encoder yields for each channel of the grid
+
     def __init__(
         self,
         spec: DataSpec | None = None,
@@ -56,7 +58,7 @@ class GridLatent(Autoencoder, ABC):
         self.condition = None if shape is None else Condition(shape, self.spec.num_classes, condition_features)
         more = 0 if self.condition is None else self.condition.features
         channels, *rest = self.input_shape
-        self.encoder = grid_encoder((channels + more, *rest), latent_dim)
+        self.encoder = grid_encoder((channels + more, *rest), self.raw_channels * latent_dim)
         self.decoder = grid_decoder(latent_dim + more, self.likelihood.raw_shape())
         if self.encoder.grid != self.decoder.grid:
             raise ConfigError(
@@ -73,7 +75,7 @@ class GridLatent(Autoencoder, ABC):
             self.condition.check(batch.c)
 
     def raw(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """The encoder's output, (B, D, h, w)."""
+        """The encoder's output, (B, raw_channels · D, h, w)."""
         return self.encoder(x if self.condition is None else self.condition.beside_sample(x, c))
 
     def decode(self, z: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Likelihood:  # type: ignore[override]
