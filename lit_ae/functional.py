@@ -76,14 +76,31 @@ def rate(
     Raises:
         ConfigError: q has no density, as that of a deterministic autoencoder.
     """
-    qs = q if isinstance(q, tuple) else (q,)
-    priors = prior if isinstance(prior, tuple) else (prior,)
-    zs = z if isinstance(z, tuple) else (z,)
     if log_q is not None:
-        log_p = torch.stack([p.log_prob(level) for p, level in zip(priors, zs, strict=True)]).sum(0)
-        return (log_q - log_p).mean(0)
-    levels = [_level_rate(*level) for level in zip(qs, priors, zs, strict=True)]
-    return levels[0] if len(levels) == 1 else torch.stack(levels).sum(0)
+        pairs = zip(levels(prior), levels(z), strict=True)
+        return (log_q - torch.stack([p.log_prob(level) for p, level in pairs]).sum(0)).mean(0)
+    rates = level_rates(q, prior, z)
+    return rates[0] if len(rates) == 1 else torch.stack(rates).sum(0)
+
+
+def levels(value: T | tuple[T, ...]) -> tuple[T, ...]:
+    """What belongs to each level of a hierarchy, top level first; without a hierarchy there is one."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def level_rates(
+    q: Distribution | tuple[Distribution, ...],
+    prior: Distribution | tuple[Distribution, ...],
+    z: Tensor | tuple[Tensor, ...],
+) -> list[Tensor]:
+    """What each level of a hierarchy adds to the `rate`, (B,) each, top level first.
+
+    Args:
+        q: Posterior, batch (B,), or (K, B) below the top level of a hierarchy.
+        prior: Prior, batch () or (B,), or (K, B) below the top level.
+        z: Samples of q, (K, B, *D).
+    """
+    return [_level_rate(*level) for level in zip(levels(q), levels(prior), levels(z), strict=True)]
 
 
 def _level_rate(q: Distribution, prior: Distribution, z: Tensor) -> Tensor:

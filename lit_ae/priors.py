@@ -10,6 +10,7 @@ from torch.distributions import Distribution, Independent, Normal
 from torch.distributions.kl import register_kl
 
 from lit_ae.batch import Shape
+from lit_ae.errors import ConfigError
 
 
 class Prior(nn.Module, ABC):
@@ -53,3 +54,20 @@ class StandardNormal(Prior):
         """Build the prior, batch ()."""
         unit = UnitNormal(self.zero, self.one, validate_args=False)
         return Independent(unit, len(self.shape), validate_args=False)
+
+
+def cooled(prior: Distribution, temperature: float) -> Distribution:
+    """A Gaussian with its standard deviation times a temperature, 0 or more: 0 leaves its mean.
+
+    Raises:
+        ConfigError: The temperature is negative, or the prior has no standard deviation to multiply.
+    """
+    if not temperature >= 0:
+        raise ConfigError(f"temperature is {temperature:g}: give 0 or more.")
+    if temperature == 1:
+        return prior
+    normal = prior.base_dist if isinstance(prior, Independent) else None
+    if not isinstance(normal, Normal):
+        raise ConfigError(f"temperature is {temperature:g}, but the prior is no Gaussian to cool: leave it at 1.")
+    scaled = Normal(normal.loc, temperature * normal.scale, validate_args=False)
+    return Independent(scaled, len(prior.event_shape), validate_args=False)

@@ -14,10 +14,12 @@ from torch.distributions import Distribution
 
 from lit_ae import catalog
 from lit_ae.batch import Batch, key
+from lit_ae.functional import levels
 from lit_ae.likelihoods import Likelihood
 from lit_ae.models.base import Autoencoder
 from lit_ae.models.generative import Generative, Variational
 from lit_ae.models.multiplayer import MultiPlayer
+from lit_ae.models.output import Latent
 from trainer_for_tests import trainer as quiet
 from variants import SPEC, VARIANTS, batch_of, build, digits
 
@@ -36,6 +38,11 @@ def trainer(folder: Path, **settings: Any) -> Trainer:
     return quiet(folder, **{**LIMITS, **settings})
 
 
+def rows(z: Latent, *index: int | slice) -> Latent:
+    """Part of the latents, of every level where there are several."""
+    return tuple(level[index] for level in z) if isinstance(z, tuple) else z[index]
+
+
 def test_every_variant_has_a_row() -> None:
     assert {entry.name for entry in catalog.variants()} == {cls.__name__ for cls, _ in VARIANTS.values()}
 
@@ -46,14 +53,15 @@ def test_shapes(name: str) -> None:
     out = model(batch, k=3)
     if name == "EBM-grid":
         pytest.skip("a grid has as many points as it has")
-    assert isinstance(out.q, Distribution)
-    assert out.q.batch_shape == (5,)
-    assert out.z.shape == (3, 5, *out.q.event_shape)
+    for level, (q, z) in enumerate(zip(levels(out.q), levels(out.z), strict=True)):
+        assert isinstance(q, Distribution)
+        assert q.batch_shape == ((3, 5) if level else (5,))
+        assert z.shape == (3, 5, *q.event_shape)
     assert isinstance(out.p, Likelihood)
     assert (out.p.batch_shape, out.p.event_shape) == ((3, 5), SPEC.input_shape)
-    assert model.embed(batch.x, batch.c).shape == (5, *out.q.event_shape)
+    assert model.embed(batch.x, batch.c).shape == (5, *model.encode(batch.x, batch.c).event_shape)
     assert model.reconstruct(batch.x, batch.c).shape == batch.x.shape
-    assert model.decode(out.z[0], batch.c).batch_shape == (5,)
+    assert model.decode(rows(out.z, 0), batch.c).batch_shape == (5,)
 
 
 @every_variant
@@ -72,7 +80,6 @@ def test_the_loss_of_a_sample_does_not_depend_on_the_size_of_the_batch(name: str
     if name == "VAE-free-bits":
         pytest.skip("the floor of free bits holds for the batch mean")
     model, batch = build(name), batch_of(name, 6)
-    z = model(batch).z
     torch.manual_seed(1)
     out = model(batch)
     terms = model.loss(batch, out, model.coefficients)
@@ -80,14 +87,16 @@ def test_the_loss_of_a_sample_does_not_depend_on_the_size_of_the_batch(name: str
     alone = replace(
         out,
         q=model.encode(one.x, one.c),
-        z=out.z[:, :1],
-        p=model.decode(out.z[:, :1], one.c),
+        z=(z := rows(out.z, slice(None), slice(1))),
+        p=model.decode(z, one.c),
         aux={key: value[:1] for key, value in out.aux.items()},
     )
+    if isinstance(out.q, tuple):
+        q, prior = model.conditionals(one.x, one.c, None, z)
+        alone = replace(alone, q=q, prior=prior)
     for term, value in model.loss(one, alone, model.coefficients).items():
         if value.ndim:
             torch.testing.assert_close(value[0], terms[term][0], rtol=1e-5, atol=1e-4)
-    assert z.shape == out.z.shape
 
 
 @every_variant
@@ -118,8 +127,8 @@ def test_embed_and_reconstruct_never_sample(name: str) -> None:
 @every_variant
 def test_output_detaches(name: str) -> None:
     out = build(name)(batch_of(name, 3)).detach()
-    assert not out.z.requires_grad
-    assert not out.q.mode.requires_grad
+    assert not any(z.requires_grad for z in levels(out.z))
+    assert not any(q.mode.requires_grad for q in levels(out.q))
     assert not out.p.mean.requires_grad
 
 
@@ -223,7 +232,8 @@ def test_generative_models_sample(name: str) -> None:
         return
     c = batch_of(name, 7).c
     assert model.sample(7, c).shape == (7, *SPEC.input_shape)
-    assert model.prior(c).event_shape == model(batch_of(name, 2)).q.event_shape
+    batch = batch_of(name, 2)
+    assert model.prior(c).event_shape == model.encode(batch.x, batch.c).event_shape
 
 
 @every_variant

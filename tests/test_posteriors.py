@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Independent, Laplace, Normal, kl_divergence
 
 from lit_ae.errors import ConfigError
 from lit_ae.posteriors import Delta, DeltaHead, DiagonalGaussian, DiagonalGaussianHead, PosteriorHead
-from lit_ae.priors import StandardNormal
+from lit_ae.priors import StandardNormal, cooled
 
 
 @pytest.fixture(autouse=True)
@@ -129,3 +129,18 @@ def test_kl_to_the_standard_normal() -> None:
     z = q.rsample((200_000,))
     torch.testing.assert_close((q.log_prob(z) - prior.log_prob(z)).mean(0), kingma, rtol=0.02, atol=0.02)
     assert kl_divergence(prior, prior) == 0
+
+
+@pytest.mark.parametrize("event", [(3,), (2, 4, 4)])
+def test_a_cooled_prior_keeps_its_mean_and_shrinks(event: tuple[int, ...]) -> None:
+    prior = StandardNormal(event)()
+    assert cooled(prior, 1.0) is prior
+    assert (cooled(prior, 0.5).batch_shape, cooled(prior, 0.5).event_shape) == (prior.batch_shape, prior.event_shape)
+    torch.manual_seed(0)
+    for temperature in (0.0, 0.3, 2.0):
+        drawn = cooled(prior, temperature).sample((4000,))
+        torch.testing.assert_close(drawn.std(0), torch.full(event, temperature), rtol=0.05, atol=0)
+    with pytest.raises(ConfigError, match="temperature is -1"):
+        cooled(prior, -1.0)
+    with pytest.raises(ConfigError, match="no Gaussian"):
+        cooled(Independent(Laplace(torch.zeros(event), 1.0), len(event)), 0.5)

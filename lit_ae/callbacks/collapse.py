@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import Tensor
 
 from lit_ae import functional
 from lit_ae.batch import Batch
@@ -64,13 +67,14 @@ class CollapseMonitor(Collector):
     def collect(self, model: Autoencoder, batch: Batch) -> Rows:
         """Rate of each latent, and the posterior."""
         assert isinstance(model, Variational)
-        q, prior = model.encode(batch.x, batch.c, batch.mask), model.prior(batch.c)
+        qs, priors = model.conditionals(batch.x, batch.c, batch.mask)
         try:
-            kl = functional.kl_elements(q, prior)
+            kls = [functional.kl_elements(q, prior) for q, prior in zip(qs, priors, strict=True)]
         except NotImplementedError as error:
             raise ConfigError(f"{error}: CollapseMonitor cannot watch this model, remove it.") from error
-        rows = {"kl": kl.flatten(1), "mean": q.mean.flatten(1).float()}
-        return {**rows, "scale": q.scale.flatten(1).float()} if isinstance(q, DiagonalGaussian) else rows
+        rows = {"kl": in_rows(kls), "mean": in_rows([q.mean for q in qs]).float()}
+        scales = [q.scale for q in qs if isinstance(q, DiagonalGaussian)]
+        return {**rows, "scale": in_rows(scales).float()} if len(scales) == len(qs) == 1 else rows
 
     def report(self, trainer: Trainer, model: Autoencoder, rows: Rows) -> None:
         """Log, the same on every process, and warn."""
@@ -97,3 +101,8 @@ class CollapseMonitor(Collector):
     def draw(self, trainer: Trainer, model: Autoencoder, rows: Rows) -> None:
         """Draw the rate of each latent."""
         publish(trainer, "latent_kl", lambda: kl_bars(rows["kl"].mean(0), self.threshold))
+
+
+def in_rows(values: Sequence[Tensor]) -> Tensor:
+    """Values of each latent, (B, *D_l) for each level, as one row per sample, (B, D)."""
+    return torch.cat([value.flatten(1) for value in values], 1)

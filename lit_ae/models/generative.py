@@ -14,7 +14,9 @@ from lit_ae import functional
 from lit_ae.batch import Batch
 from lit_ae.likelihoods import Likelihood
 from lit_ae.models.base import Autoencoder
-from lit_ae.models.output import Output
+from lit_ae.models.output import Latent, Output
+from lit_ae.posteriors import Posterior
+from lit_ae.priors import cooled
 
 
 class Generative(Autoencoder, ABC):
@@ -29,9 +31,19 @@ class Generative(Autoencoder, ABC):
         return replace(super().forward(batch, k), prior=self.prior(batch.c))
 
     @torch.no_grad()
-    def sample(self, n: int, c: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """E[x|z] of n latents drawn from the prior, (n, *E); c is (n, *C)."""
-        return self.decode(draws(self.prior(c), n), c, mask).mean
+    def sample(self, n: int, c: Tensor | None = None, mask: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """E[x|z] of n latents drawn from the prior, (n, *E).
+
+        Args:
+            n: Number of samples.
+            c: Conditions, (n, *C).
+            mask: What is kept of each sample, (n, *E).
+            temperature: Factor on the standard deviation of a Gaussian prior, of each level where there are several.
+
+        Raises:
+            ConfigError: The temperature is negative, or the prior is no Gaussian.
+        """
+        return self.decode(draws(cooled(self.prior(c), temperature), n), c, mask).mean
 
 
 def draws(prior: Distribution, n: int) -> Tensor:
@@ -46,6 +58,19 @@ class Variational(Generative, ABC):
         """KL(q(z|x)‖p(z)) in nats, (B,)."""
         assert out.prior is not None
         return functional.rate(out.q, out.prior, out.z, out.log_q)
+
+    def conditionals(
+        self, x: Tensor, c: Tensor | None = None, mask: Tensor | None = None, z: Latent | None = None
+    ) -> tuple[tuple[Posterior, ...], tuple[Distribution, ...]]:
+        """Posterior and prior of each level of latents, batch (B,), top level first: a hierarchy has several.
+
+        Args:
+            x: Samples, (B, *E).
+            c: Conditions, (B, *C).
+            mask: True where x is observed.
+            z: Latents whose upper levels the lower levels are conditioned on; by default the posterior's modes.
+        """
+        return (self.encode(x, c, mask),), (self.prior(c),)
 
     def metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
         """The rate itself, whatever the loss makes of it."""
