@@ -87,7 +87,7 @@ MISTAKES = [
     ("noise {denoising}", 2, "1 runs were named"),
     ("bubbles {ae}", 2, "needs a run with a posterior and a prior, such as VAE's"),
     ("bubbles {flat}", 2, "of two latents or more"),
-    ("denoising {ae}", 2, "The picture denoising needs a run of DenoisingAE: "),
+    ("denoising {ae}", 2, "The picture denoising needs a run of DenoisingAE or MaskedAutoencoder: "),
     ("noise {vae} {denoising}", 2, "needs a run of DenoisingAE"),
     ("field {denoising}", 2, "needs runs on points in the plane"),
     ("energy {ae}", 2, "has samples of shape (1, 8, 8)"),

@@ -32,7 +32,7 @@ class Picture(NamedTuple):
 PICTURES = {  # each a function of this name in pictures.py
     "maps": Picture("AE VAE", "latent maps on the same axes, with decoded random codes under each", 1, 3, 40),
     "bubbles": Picture("VAE", "mean and radius of each posterior, animated where Bubbles was a callback", 1, 1, 200),
-    "denoising": Picture("DENOISING ...", "clean, corrupted and restored samples", 1, None, 10),
+    "denoising": Picture("DENOISING ...", "clean, corrupted and restored samples; MaskedAutoencoder too", 1, None, 10),
     "noise": Picture("DENOISING VAE", "noise in the input against noise in the latent", 2, 2, 9),
     "energy": Picture("RUN ...", "reconstruction cost over the plane, of runs on 2-D points", 1, None, 400),
     "field": Picture("DENOISING", "where reconstruction moves each point of the plane", 1, 1, 400),

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from lit_ae.batch import Batch
 from lit_ae.jobs.opening import Opened, Split
+from lit_ae.models.base import Autoencoder
 from lit_ae.models.latent import VectorDecoding
+from lit_ae.models.masked_autoencoder import MaskedAutoencoder
 
 
 def inputs(batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -41,14 +43,20 @@ def error_of(run: Opened, split: Split) -> float:
     return float(torch.cat(errors).mean())
 
 
+def restored(model: Autoencoder, batch: Batch) -> tuple[Tensor, Tensor]:
+    """What a model sees of samples, nan where that is nothing, and what it restores, (B, *E) both."""
+    seen = model.corrupt(batch)[0]
+    x_hat = model.reconstruct(*inputs(seen))
+    if not isinstance(model, MaskedAutoencoder):
+        return seen.x, x_hat
+    assert seen.mask is not None
+    return seen.x.where(seen.mask, float("nan")), seen.x.where(seen.mask, x_hat)  # it restores hidden patches alone
+
+
 def restored_error(run: Opened, split: Split) -> tuple[float, float]:
-    """Means of ‖x̃ − x‖² and ‖x̂ − x‖² over a split, x̂ restored from the corrupted x̃."""
-    pairs = []
-    for batch in run.batches(split):
-        seen = run.model.corrupt(batch)[0]
-        both = torch.stack([seen.x, run.model.reconstruct(*inputs(seen))])
-        pairs.append((both - batch.x).square().flatten(2).sum(2))
-    before, after = torch.cat(pairs, 1).mean(1).tolist()
+    """Means of ‖x̃ − x‖² and ‖x̂ − x‖² over a split, x̂ restored from the corrupted x̃; nan where some is hidden."""
+    pairs = [(torch.stack(restored(run.model, batch)) - batch.x).square() for batch in run.batches(split)]
+    before, after = torch.cat(pairs, 1).flatten(2).sum(2).mean(1).tolist()
     return before, after
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from math import isnan
 from pathlib import Path
 
 import torch
@@ -14,13 +15,14 @@ from lit_ae.batch import key
 from lit_ae.callbacks.bubbles import Bubbles, History, gaussian, standard
 from lit_ae.callbacks.figures import png, write
 from lit_ae.callbacks.gif import gif
-from lit_ae.jobs.measured import copies, error_of, inputs, latents, principal, restored_error, several
+from lit_ae.jobs.measured import copies, error_of, inputs, latents, principal, restored, restored_error, several
 from lit_ae.jobs.opening import Split, opened
-from lit_ae.jobs.request import Request
+from lit_ae.jobs.request import RESTORING, Request
 from lit_ae.models.base import Autoencoder
 from lit_ae.models.denoising_ae import DenoisingAE
 from lit_ae.models.generative import Generative
 from lit_ae.models.latent import VectorDecoding, VectorVariational
+from lit_ae.models.masked_autoencoder import MaskedAutoencoder
 from lit_ae.models.randomness import reseed
 from lit_ae.plots.bubbles import bubbles as panels
 from lit_ae.plots.concepts import Map, error_lines, latent_maps, noises, rebuilt, restorations
@@ -86,16 +88,16 @@ def bubbles(request: Request) -> Drawing:
 
 
 def denoising(request: Request) -> Figure:
-    """Triptychs of n samples, a pair of rows for each run."""
-    request.need(DenoisingAE)
+    """Triptychs of n samples, a pair of rows for each run; what is hidden is shown grey."""
+    request.need(RESTORING)
     request.need_shape(is_picture, "pictures")
     batches, parts = request.first(), []
+    grey = sum(limits(array(batches[0].x))) / 2
     for run, batch in zip(request.runs, batches, strict=True):
-        seen = run.model.corrupt(batch)[0]
-        restored = run.model.reconstruct(*inputs(seen))
+        seen, x_hat = restored(run.model, batch)
         before, after = restored_error(run, request.split)
-        noise, rest = f"{noise_of(run.model)}\n{cost('x̃', before)}", f"restored\n{cost('x̂', after)}"
-        parts.append((noise, seen.x, rest, restored))
+        told = noise_of(run.model) if isnan(before) else f"{noise_of(run.model)}\n{cost('x̃', before)}"
+        parts.append((told, seen.nan_to_num(nan=grey), f"restored\n{cost('x̂', after)}", x_hat))
     return restorations(batches[0].x, parts)
 
 
@@ -107,10 +109,10 @@ def noise(request: Request) -> Figure:
     clean, given = (copies(batch, request.n) for batch in request.first(1))
     denoiser, variational = (run.model for run in request.runs)
     corrupted = denoiser.corrupt(clean)[0]
-    restored = [denoiser.reconstruct(*inputs(batch)) for batch in (clean, corrupted)]
+    denoised = [denoiser.reconstruct(*inputs(batch)) for batch in (clean, corrupted)]
     q = variational.encode(*inputs(given))
     decoded = [variational.decode(z, given.c).mean for z in (q.mode, q.sample())]
-    rows = [(clean.x, corrupted.x), restored, decoded]
+    rows = [(clean.x, corrupted.x), denoised, decoded]
     page = torch.stack([torch.cat([without[:1], noised]) for without, noised in rows])
     return noises(page, [f"x + noise\n({noise_of(denoiser)})", "restored", "decoded\nz ~ q(z|x)"])
 
@@ -169,7 +171,9 @@ DRAW: dict[str, Callable[[Request], Drawing]] = {
 
 
 def noise_of(model: Autoencoder) -> str:
-    """Kind and level of a denoising autoencoder's noise."""
+    """Kind and level of a denoising autoencoder's noise, or the share of a masked one's hidden patches."""
+    if isinstance(model, MaskedAutoencoder):
+        return f"{1 - model.visible / model.patches:.0%} of patches hidden"
     assert isinstance(model, DenoisingAE)
     return f"{model.noise.replace('_', ' ')}, {model.level:g}"
 

@@ -10,9 +10,13 @@ from lit_ae.errors import ConfigError, DataError
 from lit_ae.jobs.opening import Opened, Split
 from lit_ae.models.denoising_ae import DenoisingAE
 from lit_ae.models.latent import VectorDecoding, VectorVariational
+from lit_ae.models.masked_autoencoder import MaskedAutoencoder
 
-WANTED: dict[type, str] = {
+Kind = type | tuple[type, ...]
+RESTORING = (DenoisingAE, MaskedAutoencoder)
+WANTED: dict[Kind, str] = {
     DenoisingAE: "a run of DenoisingAE",
+    RESTORING: "a run of DenoisingAE or MaskedAutoencoder",
     VectorDecoding: "a run with one vector of latents per sample, such as AE's or VAE's",
     VectorVariational: "a run with a posterior and a prior, such as VAE's, BetaVAE's or CVAE's",
 }
@@ -56,7 +60,7 @@ class Request:
         folders = [str(run.run.folder) for run in self.runs]
         return next((names for names in choices if len(set(names)) == len(names)), folders)
 
-    def need(self, kind: type, *which: int) -> None:
+    def need(self, kind: Kind, *which: int) -> None:
         """Refuse runs, by default any, of variants that cannot serve.
 
         Raises:
