@@ -20,11 +20,14 @@ COMMANDS = {
     "test": "evaluate a run on its test data: lit_ae test runs/vae/0",
     "predict": "write a run's embeddings and reconstructions of its test data",
     "draw": "draw a picture from finished runs: lit_ae draw maps runs/ae/0 runs/vae/0",
+    "fit-sampler": "fit a density to a run's codes: lit_ae fit-sampler runs/vq_vae/0 --kind transformer",
+    "sample": "draw new pictures from a run: lit_ae sample runs/vq_vae/0",
     "summary": "show a model's layers and draw them: lit_ae summary vae, or runs/vae/0",
     "list": "show variants, datamodules and configs",
 }
 TRAINER_COMMANDS = tuple(COMMANDS)[:4]
-JOBS = ("draw", "summary")  # each is `main` of the module of its name in lit_ae/jobs, which imports no torch at its top
+# each is `main` of the module of its name, _ for -, in lit_ae/jobs, which imports no torch at its top
+JOBS = ("draw", "fit-sampler", "sample", "summary")
 DEFAULT_CONFIG = "vae"
 
 

@@ -17,7 +17,7 @@ DENIED = (errno.EACCES, errno.EROFS, errno.EPERM)
 
 HELP = f"""usage: lit_ae COMMAND [ARGUMENT ...]
 
-{chr(10).join(f"  {name:<9} {summary}" for name, summary in COMMANDS.items())}
+{chr(10).join(f"  {name:<12} {summary}" for name, summary in COMMANDS.items())}
 
   lit_ae fit --config vae_mnist --model.latent_dim 32
   lit_ae fit --config vae --config trainer/fast --trainer.max_epochs 50
@@ -51,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
             print(script(*argv[1:2] or ["bash"]))
             return 0
         if argv[0] in JOBS:
-            return int(import_module(f"lit_ae.jobs.{argv[0]}").main(argv[1:]))
+            module = argv[0].replace("-", "_")
+            return int(import_module(f"lit_ae.jobs.{module}").main(argv[1:]))
         request = resolve(argv)
         from lit_ae.launch import launch
 

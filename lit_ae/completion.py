@@ -12,9 +12,11 @@ from lit_ae import catalog
 from lit_ae.arguments import COMMANDS, TRAINER_COMMANDS
 from lit_ae.diagnose import parameters
 from lit_ae.errors import ConfigError
+from lit_ae.jobs import fit_sampler, sample
 from lit_ae.launch import import_classes
 
 GENERAL = ("--config", "--print_config", "--model", "--data", "--seed_everything", "--runs", "--name", "--ckpt_path")
+OPENING = {"fit-sampler": fit_sampler.parser, "sample": sample.parser}  # parsers of their own, which take a run
 
 
 def script(shell: str) -> str:
@@ -36,6 +38,12 @@ def script(shell: str) -> str:
     parser = argparse.ArgumentParser("lit_ae")
     commands = parser.add_subparsers()
     for name, summary in COMMANDS.items():
+        if name in OPENING:
+            opening = OPENING[name]()
+            run = next(action for action in opening._actions if action.dest == "run")
+            run.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+            commands.add_parser(name, help=summary, parents=[opening], add_help=False)
+            continue
         command = commands.add_parser(name, help=summary)
         if name in TRAINER_COMMANDS:
             for flag in sorted(flags):

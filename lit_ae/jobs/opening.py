@@ -37,12 +37,14 @@ class Opened:
         name: What the run is called, or else its variant.
         model: Its model.
         data: Its data, as its config.yaml describes them.
+        checkpoint: The file that the weights come from.
     """
 
     run: Run
     name: str
     model: Autoencoder
     data: pl.LightningDataModule
+    checkpoint: Path
 
     @property
     def variant(self) -> str:
@@ -107,7 +109,8 @@ def opened(path: str | Path, flags: Sequence[str] = ()) -> Opened:
         fill_spec(config, data)
     model = parser.instantiate(Namespace(model=config.model)).model
     load_weights(model, checkpoint)
-    return Opened(run, document.get("name") or type(model).__name__, model.eval().requires_grad_(False), data)
+    name = document.get("name") or type(model).__name__
+    return Opened(run, name, model.eval().requires_grad_(False), data, checkpoint)
 
 
 def parsed(parser: LightningArgumentParser, run: Run, document: dict[str, Any], flags: Sequence[str]) -> Namespace:

@@ -7,17 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lit_ae.batch import Batch
+from lit_ae.batch import Batch, Shape
 from lit_ae.errors import ConfigError
 from lit_ae.functional import full_precision
 from lit_ae.models.base import Coefficients
+from lit_ae.models.coded import Coded
 from lit_ae.models.generative import Variational
 from lit_ae.models.grid import GridLatent
 from lit_ae.models.output import Output
 from lit_ae.quantized import Codes
 
 
-class CategoricalVAE(GridLatent, Variational):
+class CategoricalVAE(GridLatent, Variational, Coded):
     """Variational autoencoder of one of K classes at each place of a grid, trained with Gumbel-softmax samples.
 
     Minimises distortion plus rate, which is KL to the uniform categorical in closed form. Training decodes relaxed
@@ -40,11 +41,13 @@ class CategoricalVAE(GridLatent, Variational):
             raise ConfigError(f"temperature is {temperature}: set --model.temperature above 0.")
         self.coefficients |= {"rate": 1.0, "temperature": temperature}
         self.register_buffer("uniform", torch.zeros(self.latent_shape), persistent=False)
-        self.relaxed: float | Tensor = temperature  # of the present training batch, set anew before each
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Set the temperature of this batch."""
-        self.relaxed = self.annealed(self.batches_trained(batch_idx))["temperature"]
+    @property
+    def relaxed(self) -> float | Tensor:
+        """Temperature of the present training batch; without a trainer, the one that training ends with."""
+        if self._trainer is None or not self.trainer.training:
+            return self.coefficients["temperature"]
+        return self.annealed(self.batches_trained(self.trainer.fit_loop.epoch_loop.batch_idx))["temperature"]
 
     def encode(self, x: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Codes:
         """A class at each place, batch (B,), event (K, h, w)."""
@@ -57,3 +60,17 @@ class CategoricalVAE(GridLatent, Variational):
     def loss(self, batch: Batch, out: Output, coef: Coefficients) -> dict[str, Tensor]:
         """Distortion and rate in nats, (B,)."""
         return {"distortion": -out.p.log_prob(batch.x).mean(0), "rate": self.rate(out)}
+
+    @property
+    def num_codes(self) -> int:
+        """Number of classes, K."""
+        return self.latent_shape[0]
+
+    @property
+    def code_shape(self) -> Shape:
+        """(h, w)."""
+        return self.latent_shape[1:]
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Classes, (B, h, w), as one-hot vectors, (B, K, h, w)."""
+        return Codes(self.uniform).one_hot(codes)

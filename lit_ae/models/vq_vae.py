@@ -9,16 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lit_ae.batch import Batch
+from lit_ae.batch import Batch, Shape
 from lit_ae.functional import full_precision
 from lit_ae.models.base import Coefficients
+from lit_ae.models.coded import Coded
 from lit_ae.models.grid import GridLatent
 from lit_ae.models.output import Output
 from lit_ae.nn.quantizers import EMAVectorQuantizer, Quantizer
 from lit_ae.quantized import Quantized
 
 
-class VQVAE(GridLatent):
+class VQVAE(GridLatent, Coded):
     """Vector-quantised autoencoder: a grid of codes, each of which stands for a vector.
 
     Minimises the distortion, whose gradient passes straight through the quantizer, plus the quantizer's terms, summed
@@ -65,10 +66,19 @@ class VQVAE(GridLatent):
         usage, perplexity = code_use(out.aux["codes"], self.quantizer.num_codes, self.quantizer.depth)
         return {"usage": usage, "perplexity": perplexity}
 
-    @torch.no_grad()
-    def decode_codes(self, codes: Tensor, c: Tensor | None = None) -> Tensor:
-        """E[x|z] of codes, (B, h, w) or (B, depth, h, w): pictures (B, *E)."""
-        return self.decode(self.quantizer.lookup(codes), c).mean
+    @property
+    def num_codes(self) -> int:
+        """Number of values that one code takes."""
+        return self.quantizer.num_codes
+
+    @property
+    def code_shape(self) -> Shape:
+        """(h, w), or (depth, h, w): what the quantizer makes of a grid."""
+        return tuple(self.quantizer.encode(torch.zeros(1, *self.latent_shape, device=self.device)).shape[1:])
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """The vectors, (B, D, h, w), that codes stand for."""
+        return self.quantizer.lookup(codes)
 
 
 def code_use(codes: Tensor, num_codes: int, depth: int = 1) -> tuple[Tensor, Tensor]:

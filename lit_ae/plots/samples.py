@@ -50,15 +50,27 @@ def reconstructions(x: Values, x_hat: Values) -> Figure:
 
 
 @styled
-def samples(x: Values, span: tuple[float, float] | None = None) -> Figure:
-    """Samples of the prior, decoded, (N, *E)."""
+def samples(
+    x: Values,
+    span: tuple[float, float] | None = None,
+    title: str = "Samples from the prior",
+    columns: int | None = None,
+) -> Figure:
+    """New samples, (N, *E).
+
+    Args:
+        x: The samples.
+        span: Values shown as black and white.
+        title: Where they come from.
+        columns: Pictures in a row; a last row that is not full is left out.
+    """
     x = shown(x, 1)
     if x.ndim == 2:
-        return bundle(x, "Samples from the prior")
-    columns = int(np.ceil(np.sqrt(len(x) * 1.6)))
+        return bundle(x, title)
+    columns = columns or int(np.ceil(np.sqrt(len(x) * 1.6)))
     rows = max(len(x) // columns, 1)
     page = x[: rows * columns].reshape(rows, -1, *x.shape[1:])
-    return sheet(page, "Samples from the prior", span=span)
+    return sheet(page, title, span=span)
 
 
 @styled

@@ -1,0 +1,180 @@
+"""Fits a sampler to a finished run, so that nothing is lost when it is interrupted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from math import log
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
+
+from lit_ae.arguments import read
+from lit_ae.batch import Shape, key
+from lit_ae.callbacks.progress import Progress
+from lit_ae.diagnose import diagnose
+from lit_ae.errors import ConfigError
+from lit_ae.jobs.kept import Kept, class_of, need, step_of, told
+from lit_ae.jobs.opening import Opened, opened
+from lit_ae.loggers import MetricsCSV
+from lit_ae.models.randomness import reseed
+from lit_ae.profiling import Unprofiled
+from lit_ae.recording import checkpoints
+from lit_ae.runs import Run
+from lit_ae.samplers.codes import CodeSampler
+from lit_ae.samplers.fitting import Fitting
+from lit_ae.storage import AtomicCheckpointIO, load, write
+
+
+def fit(asked: Namespace, flags: Sequence[str]) -> list[str]:
+    """Fit the sampler that a command line asks for, and say in lines what came of it.
+
+    Raises:
+        ConfigError: A setting does not fit, the run cannot serve the kind, or there is such a sampler already.
+        RunError: The run cannot be opened.
+    """
+    settings = chosen(asked.kind, [flag for flag in flags if flag.startswith("--sampler.")])
+    run = opened(asked.run, [flag for flag in flags if flag.startswith("--data.")])
+    need(asked.kind, run)
+    sampler = Kept(run.run, asked.kind)
+    if sampler.folder.exists() and not asked.overwrite:
+        raise ConfigError(f"{sampler.folder} is there already: add --overwrite to fit another in its place.")
+    cls = class_of(asked.kind)
+    shape = condition(run, asked.condition)
+    facts = cls.facts(run.model) | {"condition_shape": None if shape is None else list(shape)}
+    arguments = {**facts, "num_classes": run.model.spec.num_classes if shape == () else 0, **settings}
+    document = {"kind": asked.kind, "step": step_of(run), "epochs": asked.epochs, "lr": asked.lr, "seed": asked.seed}
+    document |= {"data": [flag for flag in flags if flag.startswith("--data.")], "sampler": arguments}
+    reseed(key(asked.seed), torch.device("cpu"))
+    fitting = Fitting(cls(**arguments), run.model, asked.lr, asked.seed)  # refuses settings before anything is written
+    last = prepare(sampler.partial, document, asked.overwrite)
+    train(fitting, run, sampler, asked.epochs, last)
+    return finish(fitting, run, sampler)
+
+
+def options(kind: str) -> ArgumentParser:
+    """The settings of a kind, as flags."""
+    usage = f"lit_ae fit-sampler RUN --kind {kind} [--sampler.* ...] [...]"
+    parser = ArgumentParser("lit_ae fit-sampler", exit_on_error=False, allow_abbrev=False, usage=usage)
+    parser.add_class_arguments(class_of(kind), "sampler", skip=told(class_of(kind)))
+    return parser
+
+
+def chosen(kind: str, flags: Sequence[str]) -> dict[str, Any]:
+    """The settings of a kind, defaults included.
+
+    Raises:
+        ConfigError: A flag does not fit.
+    """
+    parser = options(kind)
+    try:
+        return dict(vars(parser.parse_args([*flags]).sampler))
+    except ArgumentError as error:
+        raise ConfigError(diagnose(str(error), [action.dest for action in parser._actions], {})) from error
+
+
+def condition(run: Opened, asked: str | None) -> Shape | None:
+    """Shape of what the sampler is conditioned on: the model's own condition, else the label where it is asked for.
+
+    Raises:
+        ConfigError: It is asked for, and there is none.
+    """
+    spec = run.model.spec
+    if spec.condition_shape is None and asked and not spec.num_classes:
+        raise ConfigError(f"--condition is label, but the data of {run.run.folder} have no classes: leave it out.")
+    return () if spec.condition_shape is None and asked else spec.condition_shape
+
+
+def prepare(partial: Run, document: dict[str, Any], overwrite: bool) -> Path | None:
+    """Write config.yaml; the checkpoint to go on from where an interrupted fit left one.
+
+    Raises:
+        ConfigError: An interrupted fit had other settings.
+    """
+    last = partial.checkpoints / "last.ckpt"
+    if last.is_file() and partial.config.is_file():
+        if {**read(partial.config), "epochs": None} == {**document, "epochs": None}:
+            print(f"It goes on where {partial.folder} was interrupted.", file=sys.stderr)
+            return last
+        if not overwrite:
+            raise ConfigError(
+                f"{partial.folder} holds an interrupted fit with other settings: give those of its config.yaml to go "
+                "on with it, or add --overwrite to start anew."
+            )
+    shutil.rmtree(partial.folder, ignore_errors=True)
+    text = yaml.safe_dump(document, sort_keys=False)
+    write(partial.config, lambda sink: sink.write(text.encode()))
+    return None
+
+
+def train(fitting: Fitting, run: Opened, sampler: Kept, epochs: int, last: Path | None) -> None:
+    """Train, and leave with the status of a process that was told to stop."""
+    torch.set_flush_denormal(True)
+    partial = sampler.partial
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        devices=1,
+        logger=MetricsCSV(partial.folder),
+        callbacks=[*checkpoints(partial, True), Progress()],
+        plugins=[AtomicCheckpointIO()],
+        gradient_clip_val=1.0,
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        profiler=Unprofiled(),
+        default_root_dir=partial.folder,
+    )
+    try:
+        trainer.fit(fitting, datamodule=run.data, ckpt_path=last, weights_only=True)
+    except SystemExit as stop:  # what Lightning makes of a signal, after the checkpoint
+        print(f"Stopped: give the same command again to go on ({partial.folder}).", file=sys.stderr)
+        interrupted = trainer.state.status == TrainerStatus.INTERRUPTED
+        sys.exit(143 if isinstance(stop, SIGTERMException) else 130 if interrupted else 1)
+
+
+@torch.no_grad()
+def finish(fitting: Fitting, run: Opened, sampler: Kept) -> list[str]:
+    """Measure the best epoch, give the folder its final name, and say what is there."""
+    partial, folder = sampler.partial, sampler.folder
+    fitting.load_state_dict(load(partial.checkpoint("best", "last"))["state_dict"])
+    fitting.eval()
+    found = [fitting.values(batch) for batch in run.batches("val")]
+    nats = -torch.cat([fitting.sampler.log_prob(*each) for each in found]).double().mean().item()
+    metrics = {"val_nats": nats}
+    said = f"val      {nats:.2f} nats per sample"
+    if isinstance(fitting.sampler, CodeSampler):
+        seen = torch.cat([fitting.values(batch)[0] for batch in run.batches("train")])
+        codes, length = fitting.sampler.num_codes, fitting.sampler.length
+        apart = independent(seen, torch.cat([each for each, _ in found]), codes)
+        metrics |= {"val_nats_per_code": nats / length, "independent": apart, "uniform": length * log(codes)}
+        said += (
+            f", {nats / length:.2f} per code; independent places {apart:.2f}, uniform codes {length * log(codes):.2f}"
+        )
+    text = json.dumps(metrics, indent=2)
+    write(partial.folder / "metrics.json", lambda sink: sink.write(text.encode()))
+    if folder.exists():
+        old = folder.with_name(f"{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+        partial.folder.rename(folder)
+        shutil.rmtree(old)
+    else:
+        partial.folder.rename(folder)
+    return [f"sampler  {folder}", said]
+
+
+def independent(seen: Tensor, codes: Tensor, num_codes: int) -> float:
+    """Nats per sample of codes, (N, *S), were they independent: by counts of other codes at the same place, plus 1."""
+    pairs = zip(seen.flatten(1).T, codes.flatten(1).T, strict=True)
+    counts = [(old.bincount(minlength=num_codes) + 1, new) for old, new in pairs]
+    return float(sum(-(count / count.sum()).log()[new].double().mean() for count, new in counts))

@@ -1,0 +1,378 @@
+"""`lit_ae fit-sampler` and `lit_ae sample`: from a run to pictures, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from conftest import Console, environment
+from lit_ae.cli import main
+from lit_ae.jobs.kept import Kept, kept, told
+from lit_ae.jobs.opening import opened
+from lit_ae.jobs.sampled import across
+from lit_ae.runs import Run
+from lit_ae.samplers.fitting import Fitting
+from lit_ae.samplers.pixelcnn import PixelCNNSampler
+from lit_ae.samplers.transformer import TransformerSampler
+from lit_ae.storage import load
+
+GRID = "--model.grid_encoder.channels=[4,8] --model.grid_decoder.channels=[8,4] --model.latent_dim=4"
+BOOK = "--model.quantizer=lit_ae.nn.quantizers.EMAVectorQuantizer --model.quantizer.num_codes=8"
+FLAT = "--model.encoder.hidden=[16] --model.decoder.hidden=[16]"
+RUNS = {  # name → arguments of a short run
+    "vq": f"--model=VQVAE {GRID} {BOOK}",
+    "residual": f"--model=VQVAE {GRID} --model.quantizer=lit_ae.nn.quantizers.ResidualVQ --model.quantizer.num_codes=8",
+    "classes": f"--model=VQVAE {GRID} {BOOK} --data.condition=label",
+    "categorical": f"--model=CategoricalVAE {GRID}",
+    "ae": f"--model=AE {FLAT}",
+    "vae": f"--model=VAE {FLAT}",
+    "cvae": f"--model=CVAE {FLAT} --data.condition=label",
+    "plane": f"--model=VAE {FLAT} --data=Points --data.n=100 --data.batch_size=30",
+}
+SMALL = ("--sampler.width=16", "--sampler.layers=1")
+
+
+@pytest.fixture(scope="module")
+def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for name, arguments in RUNS.items():
+        common = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.callbacks=[]"]
+        common += ["--trainer.logger=false", f"--runs={folder}", f"--name={name}", "--trainer.accelerator=cpu"]
+        assert main(["fit", *arguments.split(), *common, "--trainer.enable_progress_bar=false"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted_runs(trained_runs: Path) -> Path:
+    """The runs, with samplers where one fits. Do not change those: copy the run."""
+    for name, kinds in {
+        "vq": ("pixelcnn", "transformer"),
+        "residual": ("pixelcnn",),
+        "classes": ("transformer",),
+    }.items():
+        for kind in kinds:
+            assert main(["fit-sampler", str(trained_runs / name / "0"), "--kind", kind, "--epochs=1", *SMALL]) == 0
+    labels = ["--condition=label", "--epochs=1", "--kind=transformer", *SMALL]
+    assert main(["fit-sampler", str(trained_runs / "categorical" / "0"), *labels]) == 0
+    return trained_runs
+
+
+@pytest.fixture
+def run(trained_runs: Path, tmp_path: Path) -> Path:
+    """A copy of a run with codes, without samplers."""
+    shutil.copytree(trained_runs / "vq" / "0", tmp_path / "vq", ignore=shutil.ignore_patterns("samplers", "figures"))
+    return tmp_path / "vq"
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load(folder / "checkpoints" / "last.ckpt")["state_dict"]
+
+
+# ---- fitting
+
+
+@pytest.mark.parametrize("kind", ["transformer", "pixelcnn"])
+def test_a_sampler_is_laid_out_like_a_run(kind: str, run: Path, lit_ae: Console) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    done = lit_ae("fit-sampler", str(run), "--kind", kind, "--epochs=3", *SMALL)
+    assert done.status == 0, done.err
+    folder = run / "samplers" / kind
+    lines = done.out.splitlines()
+    assert [line.split()[0] for line in lines] == ["epoch", "epoch", "epoch", "sampler", "val"]
+    assert lines[-2] == f"sampler  {folder}"
+    made = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file() and path not in before}
+    files = ("config.yaml", "metrics.csv", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt")
+    assert made == {f"samplers/{kind}/{name}" for name in files}
+    assert all(path.read_bytes() == content for path, content in before.items()), "the run has changed"
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (config["kind"], config["epochs"], config["seed"], config["step"]) == (kind, 3, 0, 3)
+    assert config["sampler"]["code_shape"] == [2, 2]
+    assert config["sampler"]["width"] == 16
+    found = json.loads((folder / "metrics.json").read_text())
+    assert found["val_nats"] == pytest.approx(4 * found["val_nats_per_code"])
+    assert found["uniform"] == pytest.approx(4 * np.log(8))
+    assert f"val      {found['val_nats']:.2f} nats per sample, " in lines[-1]
+
+
+def test_the_nats_are_those_of_the_validation_codes(fitted_runs: Path) -> None:
+    for name in ("vq", "residual", "categorical"):
+        run = opened(fitted_runs / name / "0")
+        for each in kept(run.run):
+            sampler = each.open(run)
+            batch = run.first(10_000, "val")
+            c = batch.y if sampler.condition is not None else None
+            nats = -sampler.log_prob(run.model.codes(batch.x), c)
+            assert len(nats) == 143
+            assert each.nats()["val_nats"] == pytest.approx(nats.mean().item(), abs=1e-4)
+
+
+def test_same_seed_same_sampler(run: Path, lit_ae: Console) -> None:
+    first = []
+    for seed in (0, 0, 1):
+        arguments = ("--kind=transformer", "--epochs=1", f"--seed={seed}", "--overwrite", *SMALL)
+        assert lit_ae("fit-sampler", str(run), *arguments).status == 0
+        first.append(weights(run / "samplers" / "transformer"))
+    assert all(torch.equal(value, first[1][name]) for name, value in first[0].items())
+    assert not all(torch.equal(value, first[2][name]) for name, value in first[0].items())
+
+
+def test_nothing_is_overwritten_unasked(fitted_runs: Path, lit_ae: Console) -> None:
+    run = fitted_runs / "vq" / "0"
+    before = (run / "samplers" / "pixelcnn" / "metrics.json").stat().st_mtime_ns
+    done = lit_ae("fit-sampler", str(run), "--kind=pixelcnn")
+    assert (done.status, done.out, len(done.err.splitlines())) == (2, "", 1)
+    assert "add --overwrite" in done.err
+    assert (run / "samplers" / "pixelcnn" / "metrics.json").stat().st_mtime_ns == before
+
+
+def test_an_interrupted_fit_goes_on_and_ends_as_if_it_had_not_been(
+    run: Path, lit_ae: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("fit-sampler", str(run), "--kind=transformer", "--epochs=2", *SMALL)
+    assert lit_ae(*command).status == 0
+    folder, partial = run / "samplers" / "transformer", run / "samplers" / "transformer.partial"
+    whole, old = weights(folder), (folder / "metrics.json").read_bytes()
+    step = Fitting.training_step
+
+    def killed(self: Fitting, batch, batch_idx: int):  # type: ignore[no-untyped-def]
+        if self.current_epoch == 1 and batch_idx == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Fitting, "training_step", killed)
+        done = lit_ae(*command, "--overwrite")
+    assert done.status == 143
+    assert "give the same command again" in done.err
+    assert partial.is_dir()
+    assert [each.folder for each in kept(Run(run))] == [folder]
+    assert (folder / "metrics.json").read_bytes() == old, "the old sampler is lost"
+    done = lit_ae(*command, "--overwrite")
+    assert done.status == 0, done.err
+    assert "It goes on" in done.err
+    assert not partial.exists()
+    assert all(torch.equal(value, whole[name]) for name, value in weights(folder).items())
+    assert (folder / "metrics.json").read_bytes() == old
+
+
+def test_an_interrupted_fit_of_other_settings_is_not_lost_unasked(run: Path, lit_ae: Console) -> None:
+    assert lit_ae("fit-sampler", str(run), "--kind=pixelcnn", "--epochs=1", *SMALL).status == 0
+    folder = run / "samplers" / "pixelcnn"
+    folder.rename(folder.with_name("pixelcnn.partial"))
+    done = lit_ae("fit-sampler", str(run), "--kind=pixelcnn", "--epochs=1", "--sampler.width=8")
+    assert done.status == 2
+    assert "interrupted fit with other settings" in done.err
+    assert (
+        lit_ae("fit-sampler", str(run), "--kind=pixelcnn", "--epochs=1", "--sampler.width=8", "--overwrite").status == 0
+    )
+    assert yaml.safe_load((folder / "config.yaml").read_text())["sampler"]["width"] == 8
+
+
+def test_a_sampler_of_other_weights_is_refused(fitted_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
+    copy = tmp_path / "vq"
+    shutil.copytree(fitted_runs / "vq" / "0", copy)
+    config = copy / "samplers" / "transformer" / "config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("step: 3", "step: 2"))
+    done = lit_ae("sample", str(copy), "--sampler=transformer")
+    assert done.status == 4
+    assert "fit it again" in done.err
+    config.write_text(text.replace("width", "wdith"))
+    assert lit_ae("sample", str(copy), "--sampler=transformer").status == 4
+    (copy / "samplers/transformer/checkpoints/best.ckpt").write_bytes(b"junk")
+    config.write_text(text)
+    done = lit_ae("sample", str(copy), "--sampler=transformer")
+    assert (done.status, len(done.err.splitlines())) == (4, 1)
+    assert "damaged" in done.err
+
+
+# ---- sampling
+
+
+def read(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        return np.asarray(picture.convert("L"))
+
+
+SOURCES = [
+    ("vq", (), "transformer"),  # the newest
+    ("vq", ("--sampler=pixelcnn",), "pixelcnn"),
+    ("vq", ("--temperature=0.5", "--top_k=3", "--top_p=0.9"), "transformer"),
+    ("residual", (), "pixelcnn"),
+    ("classes", (), "transformer"),
+    ("categorical", (), "transformer"),
+    ("categorical", ("--sampler=prior",), "prior"),
+    ("vae", (), "prior"),
+    ("vae", ("--temperature=0.5",), "prior"),
+    ("cvae", (), "prior"),
+    ("plane", (), "prior"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "source"), SOURCES)
+def test_pictures_of_every_source(
+    name: str, arguments: tuple[str, ...], source: str, fitted_runs: Path, lit_ae: Console
+) -> None:
+    folder = fitted_runs / name / "0"
+    done = lit_ae("sample", str(folder), "--n=10", *arguments)
+    path = folder / "figures" / f"samples_{source}.png"
+    assert (done.status, done.out, done.err) == (0, f"picture  {path}\n", "")
+    assert read(path).shape[1] >= 500
+    assert read(path).std() > 1
+
+
+@pytest.mark.parametrize("name", ["vq", "vae"])
+def test_same_seed_same_samples(name: str, fitted_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
+    drawn = []
+    for number, seed in enumerate((0, 0, 1)):
+        file = tmp_path / f"{number}.pt"
+        assert lit_ae("sample", str(fitted_runs / name / "0"), "--n=5", f"--seed={seed}", f"--save={file}").status == 0
+        drawn.append(torch.load(file, weights_only=True)["x"])
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".pt"])
+def test_samples_are_saved(suffix: str, fitted_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
+    file, singles = tmp_path / f"samples{suffix}", tmp_path / "singles"
+    arguments = ("--n=300", "--class=3", f"--save={file}", f"--out={singles}")
+    done = lit_ae("sample", str(fitted_runs / "classes" / "0"), *arguments)
+    assert done.status == 0, done.err
+    assert done.out.splitlines()[0].endswith("samples_transformer_class3.png")
+    assert done.out.splitlines()[1:] == [f"samples  {file}", f"pictures {singles}"]
+    saved = np.load(file) if suffix == ".npz" else torch.load(file, weights_only=True)
+    x, c, values = (torch.as_tensor(saved[name]) for name in ("x", "c", "values"))
+    assert (x.shape, c.tolist(), values.shape) == ((300, 1, 8, 8), [3] * 300, (300, 2, 2))
+    model = opened(fitted_runs / "classes" / "0").model
+    torch.testing.assert_close(model.decode_codes(values, c), x)
+    pictures = sorted(singles.iterdir())
+    assert [path.name for path in pictures[:2]] == ["000.png", "001.png"]
+    assert len(pictures) == 300
+    torch.testing.assert_close(torch.tensor(read(pictures[7])) / 255, x[7, 0].clamp(0, 1), atol=2.1 / 255, rtol=0)
+    assert lit_ae("sample", str(fitted_runs / "classes" / "0"), f"--save={file}").status == 2
+
+
+def test_no_picture_of_the_fit_is_replaced(fitted_runs: Path, lit_ae: Console) -> None:
+    figures = fitted_runs / "vae" / "0" / "figures"
+    figures.mkdir(exist_ok=True)
+    (figures / "samples.png").write_bytes(b"of the fit")
+    assert lit_ae("sample", str(figures.parent)).status == 0
+    assert (figures / "samples.png").read_bytes() == b"of the fit"
+
+
+def test_pages_leave_few_places_empty() -> None:
+    assert [across(n) for n in (1, 2, 10, 60, 64, 100)] == [1, 2, 5, 10, 8, 10]
+    assert all(-n % across(n) < across(n) / 2 for n in range(1, 300))
+
+
+# ---- what is refused
+
+MISTAKES = [
+    ("fit-sampler {vq}", 2, "--kind"),
+    ("fit-sampler {vq} --kind transfromer", 2, "did you mean 'transformer'?"),
+    ("fit-sampler {vq} --kind gmm", 2, "there are pixelcnn, transformer"),
+    ("fit-sampler --kind transformer", 2, "RUN"),
+    ("fit-sampler nowhere --kind transformer", 4, "There is no run in nowhere"),
+    ("fit-sampler {ae} --kind transformer", 2, "AE of {ae} has none: name a run of"),
+    ("fit-sampler {vae} --kind pixelcnn", 2, "VQVAE"),
+    ("fit-sampler {vq} --kind transformer --epochs 0", 2, "0 is too small: give at least 1"),
+    ("fit-sampler {vq} --kind transformer --lr 0", 2, "give more than 0"),
+    ("fit-sampler {vq} --kind transformer --epochs few", 2, "invalid int value: 'few'"),
+    ("fit-sampler {residual} --kind transformer --sampler.widht 3", 2, "did you mean '--sampler.width'?"),
+    ("fit-sampler {residual} --kind transformer --sampler.width a", 2, "sampler.width: 'a' does not fit: give int"),
+    ("fit-sampler {residual} --kind transformer --sampler.heads 7", 2, "does not divide the width"),
+    ("fit-sampler {residual} --kind transformer --sampler.width", 2, "--sampler.width needs a value"),
+    ("fit-sampler {residual} --kind transformer --data.batch_sise 3", 2, "batch_sise"),
+    ("fit-sampler {residual} --kind transformer --lern 3", 2, "unrecognized arguments: --lern"),
+    ("sample nowhere", 4, "There is no run in nowhere"),
+    ("sample", 0, ""),
+    ("sample {ae}", 2, "AE has no prior to sample from, and no kind of sampler fits it"),
+    ("sample {bare}", 2, "VQVAE has no prior of its own to sample from: fit a sampler first: lit_ae fit-sampler"),
+    ("sample {vq} --sampler prior", 2, "leave out --sampler prior"),
+    ("sample {residual} --sampler transformer", 2, "has no sampler of the kind transformer: fit it first"),
+    ("sample {vae} --sampler transformer", 2, "does not fit VAE"),
+    ("sample {vq} --sampler transfromer", 2, "did you mean 'transformer'?"),
+    ("sample {vq} --n 0", 2, "argument --n: 0 is too small: give at least 1"),
+    ("sample {vq} --temperature 0", 2, "temperature is 0.0: give a number above 0"),
+    ("sample {vae} --temperature -1", 2, "argument --temperature: -1 is too small: give at least 0"),
+    ("sample {vq} --temperature nan", 2, "argument --temperature: nan"),
+    ("sample {vq} --top_p 1.5", 2, "--top_p is 1.5"),
+    ("sample {vq} --top_k 0", 2, "--top_k"),
+    ("sample {categorical} --sampler prior --temperature 0.5", 2, "the prior is no Gaussian"),
+    ("sample {classes} --class 10", 2, "--class is 10: the classes are 0 to 9"),
+    ("sample {cvae} --class -1", 2, "--class"),
+    ("sample {vq} --class 3", 2, "knows no classes: fit one with lit_ae fit-sampler --condition label"),
+    ("sample {vae} --class 3", 2, "VAE of {vae} knows no classes"),
+    ("sample {vq} --save x.csv", 2, "ends in .npz or .pt"),
+    ("sample {plane} --out pictures", 2, "--out writes pictures"),
+]
+
+
+@pytest.mark.parametrize(("line", "status", "words"), MISTAKES)
+def test_mistakes_end_in_one_sentence(
+    line: str, status: int, words: str, fitted_runs: Path, lit_ae: Console, tmp_path: Path
+) -> None:
+    folders = {name: str(fitted_runs / name / "0") for name in RUNS}
+    if "{bare}" in line:
+        ignored = shutil.ignore_patterns("samplers", "figures")
+        folders["bare"] = str(shutil.copytree(folders["vq"], tmp_path / "bare", ignore=ignored))
+    before = set(fitted_runs.rglob("samplers/*"))
+    done = lit_ae(*line.format(**folders).split())
+    assert done.status == status, done.err
+    assert words.format(**folders) in done.err
+    assert len(done.err.splitlines()) == (1 if status else 0)
+    assert set(fitted_runs.rglob("samplers/*")) == before
+
+
+def test_help_names_every_kind_and_imports_no_torch(tmp_path: Path) -> None:
+    code = "import sys; from lit_ae.cli import main; status = main(sys.argv[1:]); assert 'torch' not in sys.modules"
+    for arguments, words in ((["fit-sampler"], ["transformer", "pixelcnn"]), (["sample", "--help"], ["--class"])):
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert all(word in done.stdout for word in words)
+
+
+def test_help_of_a_kind_names_its_settings(lit_ae: Console) -> None:
+    done = lit_ae("fit-sampler", "--kind=pixelcnn", "--help")
+    assert done.status == 0
+    for name in ("width", "layers", "kernel", "dropout"):
+        assert f"--sampler.{name}" in done.out
+    for cls in (TransformerSampler, PixelCNNSampler):
+        assert told(cls) == {"num_codes", "code_shape", "condition_shape", "num_classes"}
+
+
+def test_a_fit_without_metrics_is_no_sampler(tmp_path: Path) -> None:
+    (tmp_path / "samplers" / "transformer").mkdir(parents=True)
+    assert kept(Run(tmp_path)) == []
+    assert Kept(Run(tmp_path), "transformer").partial.folder.name == "transformer.partial"
+
+
+@pytest.mark.slow
+def test_the_console_script_from_fit_to_picture(console: Console, tmp_path: Path) -> None:
+    few = ("--trainer.max_epochs=2", "--trainer.callbacks=[]", "--trainer.accelerator=cpu")
+    assert console("fit", "--config=vq_vae", *few).status == 0
+    for kind in ("transformer", "pixelcnn"):
+        done = console("fit-sampler", "runs/vq_vae/0", "--kind", kind, "--epochs=2")
+        assert done.status == 0, done.err
+        assert "nats per sample" in done.out
+    done = console("sample", "runs/vq_vae/0", "--n=16", "--out=singles")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines()[0] == "picture  runs/vq_vae/0/figures/samples_pixelcnn.png"
+    page = read(tmp_path / "runs/vq_vae/0/figures/samples_pixelcnn.png")
+    assert page.std() > 10
+    assert {read(path).shape for path in (tmp_path / "singles").iterdir()} == {(8, 8)}
+    assert len(list((tmp_path / "singles").iterdir())) == 16
+    assert console("sample", "runs/vq_vae/1").status == 4
