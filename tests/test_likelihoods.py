@@ -260,3 +260,17 @@ def test_any_distribution_of_elements_can_be_a_likelihood() -> None:
     x = torch.randint(0, 4, (5, 3)).float()
     torch.testing.assert_close(like.log_prob(x), Poisson(rate).log_prob(x).sum(-1))
     assert torch.equal(like.mean, rate)
+
+
+@pytest.mark.parametrize("head", [Bernoulli, ContinuousBernoulli])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["x in float32", "x in float64"])
+def test_cross_entropy_is_the_same_with_and_without_a_gradient(head: type[LikelihoodHead], dtype: torch.dtype) -> None:
+    logits = torch.linspace(-200, 200, 801)
+    x = torch.stack([torch.zeros(801), torch.ones(801), torch.rand(801)]).to(dtype)
+    followed = head((801,))(logits.expand(3, 801).clone().requires_grad_())
+    plain = head((801,))(logits.expand(3, 801))
+    torch.testing.assert_close(plain.elements(x), followed.elements(x).detach(), rtol=1e-5, atol=1e-5)
+    assert plain.elements(x).isfinite().all()
+    if head is Bernoulli:
+        by_torch = -torch.distributions.Bernoulli(logits=logits.double(), validate_args=False).log_prob(x.double())
+        torch.testing.assert_close(plain.elements(x).double(), by_torch, rtol=1e-5, atol=1e-5)

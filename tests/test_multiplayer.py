@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
-from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from lit_ae.batch import Batch
 from lit_ae.errors import ConfigError
@@ -23,7 +24,7 @@ from lit_ae.models.output import Output
 from lit_ae.models.target_prop import TargetProp
 from lit_ae.optim import ChainedOptimizer
 from trainer_for_tests import trainer as quiet
-from variants import SMALL, SPEC, digits
+from variants import SMALL, SPEC, build, digits
 
 trainer = partial(quiet, limit_val_batches=0)
 
@@ -139,6 +140,54 @@ def test_a_scheduler_moves_every_players_rate_and_steps_count_once(tmp_path: Pat
         assert [group["lr"] for group in chained.param_groups] == pytest.approx([1e-5])
 
 
+def test_accumulated_gradients_are_those_of_the_joined_batch_for_every_player(tmp_path: Path) -> None:
+    ends = []
+    for size, accumulate in ((64, 1), (32, 2)):
+        torch.manual_seed(0)
+        model = Duel(spec=SPEC, **SMALL, optimizer=partial(SGD, lr=1e-3))
+        settings = {"max_steps": 3, "accumulate_grad_batches": accumulate, "gradient_clip_val": 1.0}
+        runner = trainer(tmp_path, **settings)
+        runner.fit(model, digits("TargetProp", size))
+        assert runner.global_step == 3
+        ends.append(model.owned())
+    for player in ("maker", "critic"):
+        for one, other in zip(*(end[player] for end in ends), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+class Axis(Logger):
+    """The steps at which values are logged."""
+
+    name = version = "axis"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[tuple[str, int | None]] = []
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.steps += [(name, step) for name in ("train/loss", "val/loss") if name in metrics]
+
+
+@pytest.mark.parametrize("name", ["TargetProp", "AdversarialAE", "VAEGAN"])
+def test_the_loggers_axis_and_schedules_count_batches_whatever_the_number_of_players(name: str, tmp_path: Path) -> None:
+    seen, axes = [], []
+    for variant in (name, "VAE"):
+        model, axis = build(variant), Axis()
+        model.schedules["distortion"] = lambda count: seen.append(count) or 1.0  # type: ignore[func-returns-value]
+        settings = {"max_epochs": 2, "limit_train_batches": 4, "limit_val_batches": 1, "log_every_n_steps": 2}
+        runner = quiet(tmp_path, **{**settings, "logger": axis, "num_sanity_val_steps": 0})
+        runner.fit(model, digits(variant, 32))
+        assert runner.global_step == 8
+        axes.append(axis.steps)
+    assert axes[0] == axes[1]
+    assert sorted({step for label, step in axes[0] if label == "train/loss"}) == [1, 3, 5, 7]
+    assert sorted({step for label, step in axes[0] if label == "val/loss"}) == [3, 7]
+    assert seen == 2 * list(range(8))
+
+
 def test_a_scheduler_that_looks_for_momentum_finds_it(tmp_path: Path) -> None:
     once = partial(OneCycleLR, max_lr=0.01, total_steps=10)
     runner = trainer(tmp_path, max_steps=1)
@@ -198,6 +247,21 @@ def test_players_have_optimizers_and_schedules_of_their_own(tmp_path: Path) -> N
     later = trainer(tmp_path, max_epochs=3, limit_train_batches=2)
     later.fit(again, digits("TargetProp", 32), ckpt_path=tmp_path / "two.ckpt", weights_only=True)
     assert later.optimizers[0].optimizers["decoder"].param_groups[0]["lr"] == pytest.approx(0.0125)  # type: ignore[attr-defined]
+
+
+def test_every_players_schedule_goes_on_after_a_resume(tmp_path: Path) -> None:
+    own = {"decoder": partial(StepLR, step_size=3, gamma=0.5), "encoder": partial(CosineAnnealingLR, T_max=7)}
+    settings = {"limit_train_batches": 1, "enable_checkpointing": False}
+
+    def rates(epochs: int, checkpoint: Path | None = None) -> tuple[Trainer, list[float]]:
+        torch.manual_seed(0)
+        model, runner = TargetProp(spec=SPEC, **SMALL, lr_schedulers=own), trainer(tmp_path, epochs=epochs, **settings)
+        runner.fit(model, digits("TargetProp", 32), ckpt_path=checkpoint, weights_only=True)
+        return runner, [group["lr"] for group in runner.optimizers[0].param_groups]
+
+    rates(2)[0].save_checkpoint(tmp_path / "two.ckpt")  # the step of the third epoch is still to come
+    assert rates(4, tmp_path / "two.ckpt")[1] == rates(4)[1]
+    assert len(set(rates(4)[1])) == 2
 
 
 @pytest.mark.parametrize(

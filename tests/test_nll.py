@@ -19,11 +19,13 @@ from lit_ae.errors import ConfigError
 from lit_ae.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
 from lit_ae.metrics import marginal, nll
 from lit_ae.models.beta_vae import BetaVAE
+from lit_ae.models.categorical_vae import CategoricalVAE
 from lit_ae.models.cvae import CVAE
 from lit_ae.models.generative import Variational
 from lit_ae.models.miwae import MIWAE
 from lit_ae.models.vae import VAE
 from lit_ae.nn import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from lit_ae.nn.grid import GridDecoder, GridEncoder
 from lit_ae.posteriors import DeltaHead
 
 SIGMA = 0.5
@@ -166,6 +168,26 @@ def test_a_model_trained_on_a_bound_is_estimated_alike() -> None:
                   encoder=partial(MLPEncoder, hidden=()), decoder=partial(MLPDecoder, hidden=()))  # fmt: skip
     other.load_state_dict(model.state_dict())
     torch.testing.assert_close(nll(other, Batch(x), samples=2000).nats, exact, atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_classes_are_summed_as_their_enumeration_is(training: bool) -> None:
+    torch.manual_seed(0)
+    stage: dict[str, Any] = {
+        "grid_encoder": partial(GridEncoder, channels=(8, 8)),
+        "grid_decoder": partial(GridDecoder, channels=(8, 8)),
+    }
+    spec = DataSpec((1, 4, 4), value_range=(0, 1))
+    model = CategoricalVAE(spec=spec, latent_dim=6, likelihood=Bernoulli, **stage).train(training)
+    assert model.latent_shape == (6, 1, 1)
+    x = torch.rand(5, 1, 4, 4).round()
+    every = torch.eye(6)[:, None, :, None, None].expand(6, 5, 6, 1, 1)
+    with torch.no_grad():
+        exact = -(model.decode(every).log_prob(x).logsumexp(0) - log(6))
+    nats, error = nll(model, Batch(x), samples=4000)  # training would decode relaxed classes
+    assert ((nats - exact).abs() < 5 * error + 1e-4).all()
+    assert error.max() < 0.02
+    assert model.training == training
 
 
 def test_user_mistakes_are_named() -> None:

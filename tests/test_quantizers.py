@@ -102,6 +102,19 @@ def test_kmeans_finds_clusters_and_dead_codes_revive(cls: type[EMAVectorQuantize
     assert len(idle.encode(z).unique()) <= 3
 
 
+@pytest.mark.parametrize("cls", [EMAVectorQuantizer, VectorQuantizer])
+def test_a_revived_code_has_time_to_find_its_vectors(cls: type[EMAVectorQuantizer]) -> None:
+    quantizer, z = cls(4, 8, decay=0.9, kmeans_steps=0), grid(64)
+    with torch.no_grad():
+        quantizer.counts[3:] = 0
+    only_the_first = torch.zeros(64, 3, 2, dtype=torch.long)
+    quantizer.update(z, only_the_first)
+    revived = quantizer.codebook[3:].clone()
+    assert torch.cdist(revived, z.movedim(1, -1).reshape(-1, 4)).min(1).values.max() < 1e-5  # vectors of the batch
+    quantizer.update(grid(64), only_the_first)
+    torch.testing.assert_close(quantizer.codebook[3:], revived)
+
+
 @pytest.mark.parametrize("cls", ALL)
 def test_no_nan_in_bf16(cls: type[Quantizer]) -> None:
     quantizer, z = cls(4), 100 * grid()
@@ -164,6 +177,39 @@ def test_the_package_gives_the_same_residual_codes() -> None:
     their_value, their_codes, _ = theirs(z.flatten(2).mT)
     assert torch.equal(codes.flatten(2).mT, their_codes)
     torch.testing.assert_close(value.flatten(2).mT, their_value)
+
+
+def test_the_package_trains_the_same_residual_codebooks() -> None:
+    package = pytest.importorskip("vector_quantize_pytorch")
+    settings = {"decay": 0.9, "threshold_ema_dead_code": 0, "commitment_weight": 1.0}
+    theirs = package.ResidualVQ(dim=4, codebook_size=16, num_quantizers=3, **settings)
+    ours = ResidualVQ(4, 16, depth=3, decay=0.9, revive=0, kmeans_steps=0)
+    for mine, layer in zip(ours.books, theirs.layers, strict=True):
+        book = torch.randn(16, 4)
+        layer._codebook.embed.copy_(book[None])
+        layer._codebook.embed_avg.copy_(book[None])
+        mine.place(book, torch.ones(16))
+    for _ in range(3):
+        z = grid()
+        value, codes = ours(z)
+        commitment = ours.terms(z, codes)["commitment"]
+        ours.update(z, codes)
+        their_value, their_codes, their_losses = theirs(z.flatten(2).mT)
+        assert torch.equal(codes.flatten(2).mT, their_codes)
+        torch.testing.assert_close(value.flatten(2).mT, their_value)
+        torch.testing.assert_close(commitment.mean() / z[0].numel(), their_losses.sum())
+        for mine, layer in zip(ours.books, theirs.layers, strict=True):
+            torch.testing.assert_close(mine.codebook, layer._codebook.embed[0])
+
+
+def test_a_first_batch_starts_each_depth_on_what_the_one_before_left() -> None:
+    z = 10 * torch.randint(-2, 3, (64, 2, 1, 1)).float() + torch.randint(-2, 3, (64, 2, 1, 1)).float()
+    quantizer = ResidualVQ(2, 25, depth=2, kmeans_steps=20)
+    for _ in range(2):
+        quantizer.update(z, quantizer.encode(z))
+    first = quantizer.books[0].lookup(quantizer.books[0].encode(z))
+    rest = (z - quantizer(z)[0]).square().mean()
+    assert rest < 0.3 * (z - first).square().mean()
 
 
 def test_entropy_of_signs_by_enumeration() -> None:

@@ -68,8 +68,25 @@ def test_digits_come_back_from_their_codes(name: str, tmp_path: Path) -> None:
 
 @each
 def test_trains_in_bf16_without_nan(name: str, tmp_path: Path) -> None:
-    runner = fit(build(name), tmp_path, 1, precision="bf16-mixed")
+    model = build(name)
+    runner = fit(model, tmp_path, 1, precision="bf16-mixed")
     assert all(value.isfinite() for value in runner.callback_metrics.values())
+    started = [bool(value) for path, value in model.state_dict().items() if path.endswith("started")]
+    assert started == {"ema": [True], "gradient": [True], "residual": [True, True]}.get(name, [])
+
+
+@each
+def test_terms_are_taken_in_float32_under_bf16(name: str) -> None:
+    model, batch = build(name), Batch(torch.rand(5, 1, 8, 8))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(batch)
+        terms = model.loss(batch, out, {})
+    assert model.raw(batch.x).dtype == torch.float32
+    assert all(term.dtype == torch.float32 for term in terms.values())
+    again = model.quantizer.terms(out.q.continuous, out.q.codes)
+    assert out.q.continuous.dtype == torch.float32
+    for term, value in again.items():
+        torch.testing.assert_close(terms[term], value)
 
 
 @each

@@ -13,6 +13,7 @@ from datamodules import Digits
 from lit_ae.batch import Batch, DataSpec
 from lit_ae.models.adversarial_ae import AdversarialAE
 from lit_ae.models.ae import AE
+from lit_ae.models.autoencoder_kl import AutoencoderKL
 from lit_ae.models.base import Autoencoder
 from lit_ae.models.beta_vae import BetaVAE
 from lit_ae.models.categorical_vae import CategoricalVAE
@@ -22,7 +23,9 @@ from lit_ae.models.cvae import CVAE
 from lit_ae.models.denoising_ae import DenoisingAE
 from lit_ae.models.ebm import EBM
 from lit_ae.models.factor_vae import FactorVAE
+from lit_ae.models.hierarchical_vae import HierarchicalVAE
 from lit_ae.models.iwae import IWAE
+from lit_ae.models.masked_autoencoder import MaskedAutoencoder
 from lit_ae.models.miwae import MIWAE
 from lit_ae.models.piwae import PIWAE
 from lit_ae.models.sparse_ae import SparseAE
@@ -30,9 +33,12 @@ from lit_ae.models.target_prop import TargetProp
 from lit_ae.models.vae import VAE
 from lit_ae.models.vae_gan import VAEGAN
 from lit_ae.models.vq_vae import VQVAE
+from lit_ae.models.vqgan import VQGAN
 from lit_ae.nn import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, RecurrentDecoder, RecurrentEncoder
 from lit_ae.nn.grid import GridDecoder, GridEncoder
+from lit_ae.nn.patch_critic import PatchCritic
 from lit_ae.nn.quantizers import FSQ, LFQ, EMAVectorQuantizer, ResidualVQ, VectorQuantizer
+from lit_ae.nn.vit import ViTDecoder, ViTEncoder
 
 SPEC = DataSpec(input_shape=(1, 8, 8), num_train=1294, num_classes=10, value_range=(0.0, 1.0))
 CONDITIONAL = replace(SPEC, condition_shape=())
@@ -48,7 +54,15 @@ GRID: dict[str, Any] = {
     "grid_encoder": partial(GridEncoder, channels=(4, 8)),
     "grid_decoder": partial(GridDecoder, channels=(8, 4)),
 }
+LADDER: dict[str, Any] = {"latent_dim": 2, "channels": (4, 6), "blocks": (0, 2)}
+DEEP: dict[str, Any] = {"latent_dim": 2, "channels": (4, 6, 6, 6), "blocks": (1, 1, 2, 3)}
+VIT: dict[str, Any] = {
+    "patch": 2,
+    "vit_encoder": partial(ViTEncoder, width=16, depth=1),
+    "vit_decoder": partial(ViTDecoder, width=8, depth=1, heads=2),
+}
 BOOK = partial(EMAVectorQuantizer, num_codes=16)
+PATCHES = {"patch_critic": partial(PatchCritic, channels=(4,))}
 CRITIC = partial(MLPEncoder, hidden=(16,))
 AFFINE = partial(MLPDecoder, hidden=())
 SIGMOID = partial(MLPEncoder, hidden=(), output=nn.Sigmoid)
@@ -73,6 +87,9 @@ VARIANTS: dict[str, tuple[type[Autoencoder], dict[str, Any]]] = {
     "AdversarialAE": (AdversarialAE, SMALL | {"critic": CRITIC}),
     "AdversarialAE-every": (AdversarialAE, SMALL | {"critic": CRITIC, "every": {"autoencoder": 2}}),
     "FactorVAE": (FactorVAE, SMALL | {"critic": CRITIC}),
+    "HierarchicalVAE": (HierarchicalVAE, LADDER),
+    "HierarchicalVAE-deep": (HierarchicalVAE, DEEP | {"free_bits": 0.01}),
+    "HierarchicalVAE-condition": (HierarchicalVAE, LADDER | {"spec": CONDITIONAL}),
     "CIWAE": (CIWAE, SMALL),
     "IWAE": (IWAE, SMALL),
     "IWAE-doubly": (IWAE, SMALL | {"gradient": "doubly"}),
@@ -80,12 +97,20 @@ VARIANTS: dict[str, tuple[type[Autoencoder], dict[str, Any]]] = {
     "PIWAE": (PIWAE, SMALL | {"samples": 2, "groups": 3}),
     "CategoricalVAE": (CategoricalVAE, GRID),
     "CategoricalVAE-condition": (CategoricalVAE, GRID | {"spec": CONDITIONAL}),
+    "MaskedAutoencoder": (MaskedAutoencoder, VIT),
+    "MaskedAutoencoder-all": (MaskedAutoencoder, VIT | {"score": "all"}),
+    "MaskedAutoencoder-none": (MaskedAutoencoder, VIT | {"score": "all", "mask_ratio": 0.0}),
+    "MaskedAutoencoder-condition": (MaskedAutoencoder, VIT | {"spec": CONDITIONAL}),
     "VQVAE": (VQVAE, GRID | {"quantizer": BOOK}),
     "VQVAE-gradient": (VQVAE, GRID | {"quantizer": partial(VectorQuantizer, num_codes=16)}),
     "VQVAE-residual": (VQVAE, GRID | {"quantizer": partial(ResidualVQ, num_codes=16, depth=2)}),
     "VQVAE-FSQ": (VQVAE, GRID | {"quantizer": FSQ}),
     "VQVAE-LFQ": (VQVAE, GRID | {"quantizer": LFQ}),
     "VQVAE-condition": (VQVAE, GRID | {"quantizer": BOOK, "spec": CONDITIONAL}),
+    "AutoencoderKL": (AutoencoderKL, GRID | PATCHES),
+    "AutoencoderKL-condition": (AutoencoderKL, GRID | PATCHES | {"spec": CONDITIONAL, "game": "nonsaturating"}),
+    "VQGAN": (VQGAN, GRID | PATCHES | {"quantizer": BOOK}),
+    "VQGAN-FSQ": (VQGAN, GRID | PATCHES | {"quantizer": FSQ, "adaptive": False}),
     "VAE": (VAE, SMALL),
     "VAEGAN": (VAEGAN, SMALL | {"critic": CRITIC, "critic_features": 8}),
     "VAEGAN-condition": (VAEGAN, SMALL | {"spec": CONDITIONAL, "critic": CRITIC}),

@@ -14,6 +14,13 @@ from lit_ae.functional import full_precision
 from lit_ae.likelihoods.base import Elements, Likelihood, UnitIntervalHead
 
 
+def cross_entropy(logits: Tensor, x: Tensor) -> Tensor:
+    """−x log σ(l) − (1 − x) log σ(−l) of each element, (*B, *E)."""
+    if (torch.is_grad_enabled() and logits.requires_grad) or x.dtype != logits.dtype:
+        return F.binary_cross_entropy_with_logits(logits, x, reduction="none")  # has the shorter way back
+    return F.softplus(logits).addcmul_(logits, x, value=-1)  # half the passes over memory
+
+
 class BernoulliElements(Elements):
     """Values in {0, 1}.
 
@@ -27,7 +34,7 @@ class BernoulliElements(Elements):
 
     def nats(self, x: Tensor) -> Tensor:
         """Cross-entropy of each element, from logits."""
-        return F.binary_cross_entropy_with_logits(self.logits, x, reduction="none")
+        return cross_entropy(self.logits, x)
 
     @property
     def mean(self) -> Tensor:
@@ -66,7 +73,7 @@ class ContinuousBernoulliElements(Elements):
         large, square = self._large.abs(), self._small.square()
         series = log(2) + square * (1 / 12 - square * (7 / 1440 - square * (31 / 90720)))
         log_normaliser = torch.where(self._near, series, large.log() - (large / 2).tanh().log())
-        return F.binary_cross_entropy_with_logits(self.logits, x, reduction="none") - log_normaliser
+        return cross_entropy(self.logits, x) - log_normaliser
 
     @property
     def mean(self) -> Tensor:
