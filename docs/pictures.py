@@ -29,6 +29,7 @@ OWN_FILES = {"ae_fashion", "ae_images", "sequences", "vae_fashion", "vae_mnist",
 SHOWS_BEST = {  # a picture of the run; for the others, `sizes`
     "adversarial_ae": "latent",
     "ae": "latent",
+    "autoencoder_kl": "reconstructions",
     "beta_vae": "traversals",
     "categorical_vae": "reconstructions",
     "ciwae": "samples",
@@ -37,8 +38,10 @@ SHOWS_BEST = {  # a picture of the run; for the others, `sizes`
     "ebm_ellipse": "energy",
     "factor_vae": "traversals",
     "fsq": "reconstructions",
+    "hierarchical_vae": "samples",
     "iwae": "samples",
     "lfq": "reconstructions",
+    "masked_autoencoder": "denoising",
     "miwae": "samples",
     "mixed_table": "latent",
     "piwae": "samples",
@@ -47,6 +50,7 @@ SHOWS_BEST = {  # a picture of the run; for the others, `sizes`
     "vae": "latent",
     "vae_gan": "samples",
     "vq_vae": "reconstructions",
+    "vqgan": "reconstructions",
 }
 COUNT = {"sizes": 5, "denoising": 5, "energy": 400}  # samples, where `lit_ae draw` draws the picture
 WIDTH, MAX_BYTES, LARGE = 480, 40_000, 200_000

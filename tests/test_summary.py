@@ -52,7 +52,9 @@ def test_a_config_by_name(lit_ae: Console, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["vae_architecture.png"]  # no run folder
 
 
-@pytest.mark.parametrize("name", ["vae", "conv_ae", "recurrent_ae", "cvae", "ebm", "target_prop", "mixed_table"])
+@pytest.mark.parametrize(
+    "name", ["vae", "conv_ae", "recurrent_ae", "cvae", "ebm", "target_prop", "mixed_table", "vq_vae"]
+)
 def test_parameters_add_up(name: str) -> None:
     described = describe(resolve(["fit", "--config", name]))
     total = sum(parameter.numel() for parameter in described.model.parameters())
@@ -64,6 +66,15 @@ def test_parameters_add_up(name: str) -> None:
     assert sum(layer.parameters for layer in leaves) == total
     assert sum(layer.parameters for layer in described.layers if "." not in layer.name) == total
     assert f"\n{total:,} parameters, {total:,} of them trained" in described.text()
+
+
+@pytest.mark.parametrize("name", ["hierarchical_vae", "masked_autoencoder"])
+def test_networks_that_are_no_chains_have_a_table_alone(name: str, lit_ae: Console, tmp_path: Path) -> None:
+    done = lit_ae("summary", name)
+    assert done.status == 0, done.err
+    assert done.out.splitlines()[-1].startswith("picture  none: ")
+    assert "encoder" in rows(done.out)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from lit_ae.batch import Shape
 from lit_ae.callbacks.figures import write
 from lit_ae.errors import ConfigError
 from lit_ae.jobs.layers import Described
-from lit_ae.nn import Decoder, Encoder
+from lit_ae.nn import Decoder, Encoder, GridDecoder, GridEncoder
 from lit_ae.nn.blocks import ChannelsLast
 from lit_ae.plots.style import INK, PALETTE
 
@@ -29,6 +29,7 @@ MARGIN = 40
 WIDEST = 1700  # pixels; wider networks are drawn one below the other
 INPUT = "#DDDDDD"
 SHADES = [*PALETTE[:3], PALETTE[5], PALETTE[3], PALETTE[4], PALETTE[6], *PALETTE[7:]]
+DRAWN = (Encoder, Decoder, GridEncoder, GridDecoder)  # map one tensor to one, which the library can draw
 UNSEEN = (nn.Identity, ChannelsLast)  # change neither a value nor a shape
 
 
@@ -98,11 +99,11 @@ def beside(*images: Image.Image) -> Image.Image:
 
 
 def networks(described: Described) -> dict[str, nn.Module]:
-    """The encoders and decoders that were called, in that order; not those inside others."""
+    """The encoders and decoders that were called, in that order; not those inside others, nor ladders or attention."""
     modules = dict(described.model.named_modules())
     found: dict[str, nn.Module] = {}
     for name in described.inputs:
-        if isinstance(modules[name], Encoder | Decoder) and not any(name.startswith(f"{outer}.") for outer in found):
+        if isinstance(modules[name], DRAWN) and not any(name.startswith(f"{outer}.") for outer in found):
             found[name] = modules[name]
     return found
 

@@ -16,6 +16,7 @@ from lit_ae.batch import Batch, DataError, Shape
 from lit_ae.launch import import_classes, quieten
 from lit_ae.lightning_cli import LitCLI
 from lit_ae.models.base import Autoencoder
+from lit_ae.models.multiplayer import frozen
 
 SAMPLES = 7  # a number that layers seldom have, so that it marks the batch among their dimensions
 COLUMNS = ("Layer", "Kind", "Input", "Output", "Parameters")
@@ -148,7 +149,8 @@ def passed(model: Autoencoder, batch: Batch) -> tuple[dict[str, Shape], list[Sha
 def layers(model: Autoencoder, batch: Batch, calls: list[str]) -> list[Layer]:
     """Every module with its shapes; called ones first, each under the module that holds it."""
     model.example_input_array = (batch,)
-    summary = ModelSummary(model, max_depth=-1)
+    with frozen(model.parameters()):  # a view of a parameter as a module's input is more than its hooks can take
+        summary = ModelSummary(model, max_depth=-1)
     columns = (summary.layer_names, summary.layer_types, summary.in_sizes, summary.out_sizes, summary.param_nums)
     size, names = len(batch.x), summary.layer_names
 

@@ -62,6 +62,9 @@ def main(argv: Sequence[str]) -> int:
     if path.exists() and not overwrite and not diagram.ours(path):
         raise ConfigError(f"{path} was not drawn by lit_ae summary: name another file (--out), or add --overwrite.")
     print(described.text())
+    if not diagram.networks(described):
+        print(f"picture  none: the networks of {described.name} are no chains of layers, which a diagram could show")
+        return 0
     diagram.save(described, path)
     print(f"picture  {path}")
     return 0
