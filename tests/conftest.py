@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lit_ae.cli import main
+from samplers_for_tests import RUNS, SMALL
 
 SCRIPT = Path(sys.executable).parent / "lit_ae"
 
@@ -81,3 +82,28 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = ["fit", "--config", "vae", "--trainer.callbacks=[]", "--trainer.max_epochs=2", f"--runs={folder}"]
     assert main([*arguments, *QUICK]) == 0
     return folder / "vae" / "0"
+
+
+@pytest.fixture(scope="session")
+def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for name, arguments in RUNS.items():
+        common = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.callbacks=[]"]
+        common += ["--trainer.logger=false", f"--runs={folder}", f"--name={name}", "--trainer.accelerator=cpu"]
+        assert main(["fit", *arguments.split(), *common, "--trainer.enable_progress_bar=false"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fitted_runs(trained_runs: Path) -> Path:
+    """The runs, with samplers where one fits. Do not change those: copy the run."""
+    for name, kinds in {
+        "vq": ("pixelcnn", "transformer"),
+        "residual": ("pixelcnn",),
+        "classes": ("transformer",),
+    }.items():
+        for kind in kinds:
+            assert main(["fit-sampler", str(trained_runs / name / "0"), "--kind", kind, "--epochs=1", *SMALL]) == 0
+    labels = ["--condition=label", "--epochs=1", "--kind=transformer", *SMALL]
+    assert main(["fit-sampler", str(trained_runs / "categorical" / "0"), *labels]) == 0
+    return trained_runs

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from lit_ae.errors import ConfigError
+from lit_ae.jobs.parsing import Parser
 
 
 class Picture(NamedTuple):
@@ -47,18 +48,6 @@ EPILOG = f"""pictures, and the runs that they are drawn from:
   lit_ae draw maps runs/ae/0 runs/vae/0     writes runs/ae/0/figures/maps.png
 
 A run is a folder, whose best checkpoint is drawn, or one of the checkpoints in it."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Says mistakes in one sentence, as all commands do."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse.
-
-        Raises:
-            ConfigError: Always.
-        """
-        raise ConfigError(f"lit_ae draw: {message}; see lit_ae draw --help.")
 
 
 def parser() -> Parser:

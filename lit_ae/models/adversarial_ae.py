@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from torch.distributions import Distribution
 from lit_ae.batch import Batch, Shape
 from lit_ae.errors import ConfigError
 from lit_ae.models.base import Coefficients
-from lit_ae.models.generative import Generative, draws
+from lit_ae.models.generative import Generative, with_draws
 from lit_ae.models.latent import PointLatent
 from lit_ae.models.multiplayer import MultiPlayer
 from lit_ae.models.output import Output
@@ -62,9 +61,7 @@ class AdversarialAE(MultiPlayer, Generative, PointLatent):
 
     def forward(self, batch: Batch, k: int | None = None) -> Output:
         """One pass, with draws of the prior, (B, D), in `aux`."""
-        out = super().forward(batch, k)
-        assert isinstance(out.prior, Distribution)
-        return replace(out, aux={**out.aux, "drawn": draws(out.prior, len(batch.x))})
+        return with_draws(super().forward(batch, k), len(batch.x))
 
     def player_loss(self, player: str, batch: Batch, out: Output, coef: Coefficients) -> dict[str, Tensor]:
         """Distortion and −log D(z) of the autoencoder; the critic's cross-entropy; all in nats, (B,)."""

@@ -51,6 +51,12 @@ def draws(prior: Distribution, n: int) -> Tensor:
     return prior.sample(torch.Size(() if prior.batch_shape else (n,)))
 
 
+def with_draws(out: Output, n: int) -> Output:
+    """The output of a pass with n latents of its prior, `drawn`, (n, *D), in `aux`."""
+    assert isinstance(out.prior, Distribution)
+    return replace(out, aux={**out.aux, "drawn": draws(out.prior, n)})
+
+
 class Variational(Generative, ABC):
     """A generative model with a rate, hence with an ELBO."""
 

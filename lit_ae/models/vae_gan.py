@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 from lit_ae.batch import Batch, Shape
 from lit_ae.errors import ConfigError
 from lit_ae.functional import full_precision
 from lit_ae.models.base import Coefficients
-from lit_ae.models.generative import draws
+from lit_ae.models.generative import with_draws
 from lit_ae.models.latent import VectorVariational
 from lit_ae.models.multiplayer import MultiPlayer
 from lit_ae.models.output import Output
@@ -73,9 +71,7 @@ class VAEGAN(MultiPlayer, VectorVariational):
 
     def forward(self, batch: Batch, k: int | None = None) -> Output:
         """One pass, with draws of the prior, (B, D), in `aux`."""
-        out = super().forward(batch, k)
-        assert isinstance(out.prior, Distribution)
-        return replace(out, aux={**out.aux, "drawn": draws(out.prior, len(batch.x))})
+        return with_draws(super().forward(batch, k), len(batch.x))
 
     def player_loss(self, player: str, batch: Batch, out: Output, coef: Coefficients) -> dict[str, Tensor]:
         """Distortion, rate, feature and adversarial terms of the VAE; the critic's cross-entropy, in nats, (B,)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -107,19 +108,11 @@ class Codebook(Quantizer, ABC):
 class VectorQuantizer(Codebook):
     """A codebook that gradients move (van den Oord et al. 2017, eq. 3).
 
-    It takes the arguments of `EMAVectorQuantizer`.
+    It takes the arguments of `Codebook`.
     """
 
-    def __init__(
-        self,
-        features: int,
-        num_codes: int = 512,
-        commitment: float = 0.25,
-        decay: float = 0.99,
-        revive: float = 0.1,
-        kmeans_steps: int = 10,
-    ) -> None:
-        super().__init__(features, num_codes, commitment, decay, revive, kmeans_steps)
+    def __init__(self, features: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__(features, *args, **kwargs)
         self.codebook = nn.Parameter(self.start())
         self.coefficients["codebook"] = 1.0
 
@@ -131,27 +124,13 @@ class VectorQuantizer(Codebook):
 class EMAVectorQuantizer(Codebook):
     """A codebook of running means of the vectors that it stands for (van den Oord et al. 2017, appendix A.1).
 
-    Args:
-        features: Number of features of one vector, D.
-        num_codes: Number of codes, K.
-        commitment: Weight of the pull of vectors to their codes (van den Oord et al. 2017, β in eq. 3).
-        decay: What a training batch leaves of the running counts of codes, and of running means.
-        revive: Share of the mean use below which a code moves to a random vector of the batch; 0 for never.
-        kmeans_steps: Steps of k-means on the first training batch, where the codebook starts; 0 for none.
+    It takes the arguments of `Codebook`.
     """
 
     sums: Tensor
 
-    def __init__(
-        self,
-        features: int,
-        num_codes: int = 512,
-        commitment: float = 0.25,
-        decay: float = 0.99,
-        revive: float = 0.1,
-        kmeans_steps: int = 10,
-    ) -> None:
-        super().__init__(features, num_codes, commitment, decay, revive, kmeans_steps)
+    def __init__(self, features: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__(features, *args, **kwargs)
         self.register_buffer("codebook", self.start())
         self.register_buffer("sums", self.codebook.clone())
 
