@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench readme example concepts
+.PHONY: demo test lint bench readme example concepts recipes
 .DEFAULT_GOAL := demo
 
 .venv/installed: pyproject.toml
@@ -35,3 +35,6 @@ concepts: .venv/installed  ## draw the pictures of docs/concepts.md and of the R
 
 example: .venv/installed  ## write docs/worked_example.md
 	$(BIN)/python docs/worked_example.py
+
+recipes: .venv/installed  ## write the tables of docs/recipes.md from benchmarks/results
+	$(BIN)/python docs/recipes.py
