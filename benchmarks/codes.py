@@ -112,7 +112,7 @@ def picture(runs: list[Opened], rows: list[dict[str, Any]], path: Path) -> None:
 def label(row: dict[str, Any]) -> str:
     """Name of a row of pictures."""
     name = "VQ" if row["codebook_values"] else "FSQ"
-    return f"{name}, {float(row['error_per_picture']):.1f}"
+    return f"{name}\n‖x̂ − x‖² = {float(row['error_per_picture']):.1f}"
 
 
 def of_each_class(run: Opened) -> Tensor:
