@@ -5,6 +5,7 @@ python benchmarks/codes.py [--data FOLDER] [--runs FOLDER] [--out FOLDER] [--pic
 Trains both recipes where FOLDER of --runs does not hold them yet; writes codes-cifar10.csv, and a picture of both.
 """
 
+# ruff: noqa: RUF001 (a minus sign in a formula)
 from __future__ import annotations
 
 import argparse

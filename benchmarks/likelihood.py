@@ -34,6 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of finished runs")
     parser.add_argument("--table", required=True, help="name of the CSV")
     parser.add_argument("--samples", type=int, default=5000, help="samples of q(z|x) per picture")
+    parser.add_argument("--minutes", type=float, help="wall time of training, where it was interrupted and resumed")
     parser.add_argument("--n", type=int, default=10_000, help="test pictures")
     parser.add_argument("--memory", type=float, default=256.0, help="budget of the estimate in MiB")
     parser.add_argument("--data", default=os.environ.get("LIT_AE_DATA", "data"), help="folder of the data")
@@ -77,7 +78,7 @@ def measured(run: Opened, given: argparse.Namespace) -> dict[str, Any]:
         "batch": config["data"]["init_args"]["batch_size"],
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "seed": config["seed_everything"],
-        "train_minutes": f"{(last.stat().st_mtime - run.run.config.stat().st_mtime) / 60:.1f}",
+        "train_minutes": f"{given.minutes or (last.stat().st_mtime - run.run.config.stat().st_mtime) / 60:.1f}",
         "elbo": f"{elbo.mean():.2f}",
         "nll": f"{found.nats.mean():.2f}",
         "nll_standard_error": f"{found.nats.std() / len(found.nats) ** 0.5:.2f}",
