@@ -127,6 +127,8 @@ def place(path: Path, content: bytes) -> None:
 
 
 if __name__ == "__main__":
+    if any(argument.startswith("-") for argument in sys.argv[1:]):
+        sys.exit(__doc__)  # a flag is no folder
     if len(sys.argv) > 1:
         Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
         given = Path(sys.argv[1]).resolve()
