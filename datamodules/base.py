@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -85,7 +86,20 @@ class DataModule(LightningDataModule, ABC):
         """One entry per column of a table, as in `DataSpec.columns`."""
         return None
 
+    def outside(self, path: Path) -> Source:
+        """Samples of the same kind from a file or folder elsewhere, as the test split holds them.
+
+        Raises:
+            ConfigError: There is no way to read others.
+            DataError: They are missing, damaged or of another kind.
+        """
+        raise ConfigError(f"{type(self).__name__} reads no other data than its own: leave out --data.")
+
     # ---- written once
+
+    def bring(self, path: Path) -> None:
+        """Let the test split be samples from elsewhere."""
+        self._sources["test"] = self.outside(path)
 
     def partition(self, n: int) -> tuple[Tensor, Tensor]:
         """Positions of the training and of the validation samples among n training samples, both in order.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,7 @@ STAGES = {"train": "fit", "val": "validate", "test": "test"}
 
 @dataclass(frozen=True)
 class Opened:
-    """A run that was opened: on the CPU, in evaluation mode, with the weights of its best checkpoint.
+    """A run that was opened: in evaluation mode, with the weights of its best checkpoint.
 
     Args:
         run: Its folder.
@@ -52,6 +52,11 @@ class Opened:
         return type(self.model).__name__
 
     @property
+    def device(self) -> torch.device:
+        """Where the model lies, and where its batches come."""
+        return self.model.device
+
+    @property
     def class_names(self) -> list[str] | None:
         """Names of the classes, where the data have them."""
         return self.data.class_names if isinstance(self.data, DataModule) else None
@@ -61,10 +66,37 @@ class Opened:
         self.data.prepare_data()
         self.data.setup(STAGES[split])
         loaders = {"train": self.data.train_dataloader, "val": self.data.val_dataloader}
-        for batch in loaders.get(split, self.data.test_dataloader)():
+        yield from self._moved(loaders.get(split, self.data.test_dataloader)())
+
+    def ordered(self, split: Split = "test", batch_size: int | None = None) -> Iterator[Batch]:
+        """All batches of a split in the order of the data, as evaluation sees them: no shuffling, nothing twice.
+
+        Args:
+            split: Which samples; "test" are those of `--data` where it was given.
+            batch_size: Samples per batch; by default that of the data.
+        """
+        if not isinstance(self.data, DataModule):
+            yield from self.batches(split)
+            return
+        self.data.prepare_data()
+        self.data.setup(STAGES[split])
+        self.data.batch_size = batch_size or self.data.batch_size
+        yield from self._moved(self.data.loader(split))
+
+    def count(self, split: Split = "test") -> int | None:
+        """Number of samples of a split, None where nobody knows."""
+        return len(self.data.split(split)[1]) if isinstance(self.data, DataModule) else None
+
+    def _moved(self, batches: Iterable[Any]) -> Iterator[Batch]:
+        checked = False
+        for batch in batches:
             if not isinstance(batch, Batch):
                 raise DataError(f"{type(self.data).__name__} yields {type(batch).__name__}, not our Batch.")
-            yield batch
+            if not checked:
+                self.model.check(batch)
+                checked = True
+            parts = (None if part is None else part.to(self.device) for part in batch[:4])
+            yield Batch(*parts, weight=batch.weight)  # type: ignore[arg-type, misc]
 
     def first(self, n: int, split: Split = "test") -> Batch:
         """The first n samples of a split as one batch; fewer where there are no more."""
@@ -78,19 +110,21 @@ class Opened:
         return Batch(*joined)  # type: ignore[arg-type]
 
 
-def opened(path: str | Path, flags: Sequence[str] = ()) -> Opened:
+def opened(path: str | Path, flags: Sequence[str] = (), given: str | Path | None = None, device: str = "cpu") -> Opened:
     """Open a run by its folder, or by a checkpoint in it; nobody needs to say what it holds.
 
     Args:
         path: The folder, whose best checkpoint is taken, or a checkpoint.
         flags: Settings that beat the run's own: `--data.root elsewhere`.
+        given: A file or folder with samples of the same kind, which take the place of the test split.
+        device: Where the model goes: "cpu", "cuda", "cuda:1", or "auto" for an accelerator where there is one.
 
     Raises:
         RunError: There is no run, it holds no checkpoint, or it cannot be rebuilt.
-        ConfigError: A flag does not fit.
+        ConfigError: A flag does not fit, there is no such device, or the data cannot come from elsewhere.
         DataError: Its data are missing, or are others than it was trained on.
     """
-    path = Path(path)
+    path, where = Path(path), placed(device)
     run = open_run(path)
     if path.suffix == ".ckpt" and not path.is_file():
         raise RunError(f"There is no checkpoint {path}: name one that exists, or the folder of a run.")
@@ -105,12 +139,41 @@ def opened(path: str | Path, flags: Sequence[str] = ()) -> Opened:
     parser.add_lightning_class_args(pl.LightningDataModule, "data", subclass_mode=True)
     config = parsed(parser, run, document, flags)
     data = parser.instantiate(Namespace(data=config.data)).data
-    if isinstance(data, DataModule):
-        fill_spec(config, data)
+    if given is not None:
+        bring(data, Path(given))
+    if isinstance(data, DataModule) and not (given and config.model.get("init_args", Namespace()).get("spec")):
+        fill_spec(config, data)  # samples from elsewhere need no training data beside them
     model = parser.instantiate(Namespace(model=config.model)).model
     load_weights(model, checkpoint)
     name = document.get("name") or type(model).__name__
-    return Opened(run, name, model.eval().requires_grad_(False), data, checkpoint)
+    return Opened(run, name, model.to(where).eval().requires_grad_(False), data, checkpoint)
+
+
+def placed(device: str) -> torch.device:
+    """A device by its name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if device == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        torch.empty(0, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"There is no device {device!r} here: leave out --device, or name cpu.") from error
+
+
+def bring(data: pl.LightningDataModule, path: Path) -> None:
+    """Let the test split be samples from elsewhere.
+
+    Raises:
+        ConfigError: The datamodule reads no others.
+        DataError: They are missing or damaged.
+    """
+    if not isinstance(data, DataModule):
+        raise ConfigError(f"{type(data).__name__} reads no other data than its own: leave out --data.")
+    data.bring(path)
 
 
 def parsed(parser: LightningArgumentParser, run: Run, document: dict[str, Any], flags: Sequence[str]) -> Namespace:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from lit_ae.errors import ConfigError
 
@@ -19,6 +20,29 @@ class Parser(argparse.ArgumentParser):
             ConfigError: Always.
         """
         raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help.")
+
+
+def common(parser: Parser, *names: str) -> None:
+    """Add arguments that several commands share, so that they are called and explained alike.
+
+    Args:
+        parser: The command's.
+        names: Those that it has, of `run`, `runs`, `data`, `split`, `device`, `batch_size`, `seed`, `overwrite`.
+    """
+    for name in names:
+        flags, settings = SHARED[name]
+        parser.add_argument(*flags, **settings)
+
+
+def vacant(path: str | Path, overwrite: bool) -> Path:
+    """The path, where nothing is yet.
+
+    Raises:
+        ConfigError: Something is there, and --overwrite was not given.
+    """
+    if Path(path).exists() and not overwrite:
+        raise ConfigError(f"{path} is there already: add --overwrite to write it anew, or name another.")
+    return Path(path)
 
 
 def split(argv: Sequence[str], *prefixes: str) -> tuple[list[str], list[str]]:
@@ -54,3 +78,21 @@ def above(least: float, kind: type[int] | type[float] = float, included: bool = 
 
     number.__name__ = kind.__name__  # which argparse names where the text is no number at all
     return number
+
+
+SHARED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "run": (("run",), {"metavar": "RUN", "help": "folder of a run, whose best checkpoint is taken, or a checkpoint"}),
+    "runs": (("runs",), {"metavar": "RUN", "nargs": "+", "help": "folders of runs, or checkpoints"}),
+    "data": (("--data",), {"metavar": "PATH", "help": "samples from elsewhere: a folder of pictures, or a file"}),
+    "split": (
+        ("--split",),
+        {"choices": ("train", "val", "test"), "default": "test", "help": "which of the run's own samples (test)"},
+    ),
+    "device": (("--device",), {"default": "auto", "help": "cpu, cuda, cuda:1 (auto: an accelerator if there is one)"}),
+    "batch_size": (
+        ("--batch_size",),
+        {"type": above(1, int, True), "metavar": "B", "help": "samples at once (those of the run)"},
+    ),
+    "seed": (("--seed",), {"type": above(0, int, True), "default": 0, "metavar": "S", "help": "of what is drawn (0)"}),
+    "overwrite": (("--overwrite",), {"action": "store_true", "help": "write over what is there"}),
+}
