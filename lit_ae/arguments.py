@@ -20,14 +20,37 @@ COMMANDS = {
     "test": "evaluate a run on its test data: lit_ae test runs/vae/0",
     "predict": "write a run's embeddings and reconstructions of its test data",
     "draw": "draw a picture from finished runs: lit_ae draw maps runs/ae/0 runs/vae/0",
-    "fit-sampler": "fit a density to a run's codes: lit_ae fit-sampler runs/vq_vae/0 --kind transformer",
-    "sample": "draw new pictures from a run: lit_ae sample runs/vq_vae/0",
+    "fit-sampler": "fit a density to a run's latents or codes: lit_ae fit-sampler runs/ae/0 --kind gmm",
+    "sample": "draw new samples from a run: lit_ae sample runs/vae/0 --n 10000 --save new.npz",
+    "reconstruct": "write originals beside reconstructions, the worst first: lit_ae reconstruct runs/vae/0 --data photos",
+    "embed": "write latents: lit_ae embed runs/vae/0 --data photos --out z.parquet",
+    "decode": "turn latents or codes back into samples: lit_ae decode runs/vae/0 z.parquet",
+    "interpolate": "walk between two samples: lit_ae interpolate runs/vae/0",
+    "traverse": "sweep every latent dimension: lit_ae traverse runs/vae/0",
+    "detect": "score anomalies: lit_ae detect runs/vae/0 --data photos",
+    "compare": "a table and pictures of several runs: lit_ae compare runs/ae/0 runs/vae/0",
+    "export": "write encoder and decoder for other programs: lit_ae export runs/vae/0 --format onnx",
+    "explore": "a web page of the latent space: lit_ae explore runs/vae/0",
     "summary": "show a model's layers and draw them: lit_ae summary vae, or runs/vae/0",
     "list": "show variants, datamodules and configs",
 }
 TRAINER_COMMANDS = tuple(COMMANDS)[:4]
 # each is `main` of the module of its name, _ for -, in lit_ae/jobs, which imports no torch at its top
-JOBS = ("draw", "fit-sampler", "sample", "summary")
+JOBS = (
+    "draw",
+    "fit-sampler",
+    "sample",
+    "reconstruct",
+    "embed",
+    "decode",
+    "interpolate",
+    "traverse",
+    "detect",
+    "compare",
+    "export",
+    "explore",
+    "summary",
+)
 DEFAULT_CONFIG = "vae"
 
 
