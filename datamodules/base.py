@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -95,6 +96,18 @@ class DataModule(LightningDataModule, ABC):
         """
         raise ConfigError(f"{type(self).__name__} reads no other data than its own: leave out --data.")
 
+    def named(self, x: Tensor) -> dict[str, np.ndarray] | None:
+        """Samples or what a model makes of them, (B, *E), as named columns, (B,), in the units of the data's file.
+
+        Numbers are as they were before they were standardised, classes are called by their names. None where samples
+        have no columns.
+        """
+        return None
+
+    def arrays(self, x: Tensor) -> np.ndarray:
+        """Samples or what a model makes of them, (B, *E), in the units of the data's file."""
+        return x.float().cpu().numpy()
+
     # ---- written once
 
     def bring(self, path: Path) -> None:
@@ -176,11 +189,20 @@ class DataModule(LightningDataModule, ABC):
         """The test split."""
         return self.loader("test")
 
-    def loader(self, name: Split, training: bool = False, shuffle: bool = False) -> BatchLoader:
-        """Batches of a split for this process: its number, their number and the device come from the trainer."""
+    def loader(
+        self, name: Split, training: bool = False, shuffle: bool = False, shard: tuple[int, int] = (0, 1)
+    ) -> BatchLoader:
+        """Batches of a split for this process: its number, their number and the device come from the trainer.
+
+        Args:
+            name: Which split.
+            training: Shards and noise for training, or else for evaluation.
+            shuffle: Whether the order changes with the epoch.
+            shard: Number of this process, and their number, where there is no trainer.
+        """
         trainer = self.trainer
         device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
-        rank, world = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+        rank, world = shard if trainer is None else (trainer.global_rank, trainer.world_size)
         source, index = self.split(name)
         if self.resident == "device" and source.device != device:
             source = self._move(source, device)
@@ -233,8 +255,15 @@ class InMemory(DataModule, ABC):
     def open(self, split: Split) -> Source | None:
         """The loaded samples, held once."""
         samples = self.load_validation() if split == "val" else self.load(split)
-        if samples is None:
-            return None
+        return None if samples is None else self.held(samples)
+
+    def held(self, samples: Samples, scale: float | None = None, names: Sequence[str] | None = None) -> Resident:
+        """Samples as a source, with the label as the condition where that is wanted.
+
+        Raises:
+            ConfigError: They have no label to be the condition, or a transform does not fit.
+            DataError: They are of a wrong type, or do not fit each other.
+        """
         if self.condition == "label":
             if samples.y is None:
                 raise ConfigError("--data.condition is label, but the data have no labels: leave it out.")
@@ -246,7 +275,7 @@ class InMemory(DataModule, ABC):
                 raise DataError(f"{count(samples):,} samples, but {len(tensor):,} entries in their {name}.")
         if samples.mask is not None and any(transform.geometric for transform in self.transforms):
             raise ConfigError("--data.transforms moves pixels, and a mask of observed cells would no longer fit.")
-        return Resident(samples, self.scale)
+        return Resident(samples, self.scale if scale is None else scale, names)
 
 
 def classes(labels: Tensor | None) -> int:

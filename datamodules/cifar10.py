@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from datamodules.base import InMemory
+from datamodules.given import PictureSet
 from datamodules.layout import require
 from datamodules.samples import Samples
 from lit_ae.batch import DataError
@@ -17,13 +17,16 @@ from lit_ae.batch import DataError
 __all__ = ["CIFAR10"]
 
 
-class CIFAR10(InMemory):
+class CIFAR10(PictureSet):
     """60,000 colour photographs of 32×32 pixels in 10 classes, 10,000 of them the test split (Krizhevsky, 2009).
 
     Args:
         root: Folder that holds `cifar-10-batches-py`.
         download: Fetch the files with torchvision where they are missing.
     """
+
+    picture_shape = (3, 32, 32)
+    folders = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
     def __init__(self, root: str = "data", download: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -10,7 +10,7 @@ from datamodules.encoding import Categories, categories
 from datamodules.tables import Table, column, is_missing, is_text, parses
 from lit_ae.batch import ConfigError, DataError
 
-__all__ = ["Categorical", "Column", "arrange", "flat", "is_words", "numbers"]
+__all__ = ["Categorical", "Column", "arrange", "flat", "is_words", "numbers", "unarranged"]
 
 Categorical = list[str | list[str]]  # names of columns, and groups of columns that are one-hot together
 MOST = 1_000  # classes: a column of names or of remarks would fill the memory with zeros
@@ -111,6 +111,33 @@ def flat(table: Table, categorical: Categorical) -> list[str]:
         if not isinstance(entry, str) and len(entry) < 2:
             raise ConfigError(f"--data.categorical has the group {entry}: a group has two columns or more.")
     return names
+
+
+def unarranged(x: np.ndarray, columns: list[Column]) -> dict[str, np.ndarray]:
+    """Columns of a file by name, (B,) each, from what they became in x, (B, E), or from what a model makes of it.
+
+    A class is the likeliest one, in words or whole numbers as it is called. Elements of one array are numbered.
+    """
+    widths = [len(column.elements) for column in columns]
+    if sum(widths) != x.shape[1]:  # arrays, which have several elements each
+        name = columns[0].sources[0] if len(columns) == 1 else "x"
+        return {f"{name}{position}": x[:, position] for position in range(x.shape[1])}
+    found: dict[str, np.ndarray] = {}
+    start = 0
+    for each, width in zip(columns, widths, strict=True):
+        part = x[:, start : start + width]
+        start += width
+        if each.classes is None:
+            found[each.sources[0]] = part[:, 0]
+            continue
+        index = part.argmax(1) if width > 1 else (part[:, 0] > 0.5).astype(np.int64)
+        if len(each.sources) > 1:
+            found |= {name: (index == number).astype(np.int64) for number, name in enumerate(each.sources)}
+        else:
+            names = np.array(each.classes.names, dtype=object)
+            whole = all(name.lstrip("-").isdigit() for name in names)
+            found[each.sources[0]] = (names.astype(np.int64) if whole else names)[index]
+    return found
 
 
 def classes(table: Table, name: str) -> Categories:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ class Decoder(NamedTuple):
 class Decoding(Dataset[Tensor | str]):
     """Pictures by position; a file that does not decode yields a sentence, which passes between processes whole."""
 
-    def __init__(self, paths: list[Path], decoder: Decoder) -> None:
+    def __init__(self, paths: Sequence[Path], decoder: Decoder) -> None:
         # one array: a list of a million paths would be copied page by page as forked workers count references
         self.paths = np.array([os.fsencode(path) for path in paths])
         self.decoder = decoder

@@ -8,13 +8,13 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from datamodules.base import InMemory
+from datamodules.given import PictureSet
 from datamodules.samples import Samples
 
 __all__ = ["Digits"]
 
 
-class Digits(InMemory):
+class Digits(PictureSet):
     """1,797 real handwritten digits of 8×8 pixels in 17 grey levels, embedded: nothing is downloaded.
 
     The test split of Alpaydin & Kaynak's "Optical recognition of handwritten digits" (UCI, 1998) as scikit-learn
@@ -22,6 +22,7 @@ class Digits(InMemory):
     """
 
     scale = 16.0
+    picture_shape = (1, 8, 8)
 
     def load(self, split: Literal["train", "test"]) -> Samples:
         """1,437 samples for training and validation, or 360 for the test: x (N, 1, 8, 8) uint8 in 0..16."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.base import DataModule, Split
 from datamodules.decoding import Decoder, Decoding, attempt, errors, stack
+from datamodules.given import given_arrays, listed, unlabelled, workers
 from datamodules.samples import Resident, Samples, Source
 from datamodules.transforms import pair
 from lit_ae.batch import ConfigError, DataError, Shape
@@ -30,7 +31,7 @@ class Files(NamedTuple):
         y: Labels, (N,), or attributes, (N, F).
     """
 
-    paths: list[Path]
+    paths: Sequence[Path]
     y: Tensor | None = None
 
 
@@ -105,8 +106,32 @@ class PictureFiles(DataModule, ABC):
             if decoded is not None:
                 x[n : n + len(decoded)] = decoded
                 n += len(decoded)
-        y = leave_out(files, damaged, split).y
-        return Resident(Samples(x[:n], y, y if self.condition == "label" else None))
+        paths, y = leave_out(files, damaged, split)
+        return Resident(Samples(x[:n], y, y if self.condition == "label" else None), names=Called(paths))
+
+    @property
+    def known_classes(self) -> Sequence[str] | None:
+        """Names of the classes, where they are known without an error."""
+        return None
+
+    def outside(self, path: Path) -> Source:
+        """A folder of pictures at any depth or one, decoded as the run's own are, or an array of their shape.
+
+        Raises:
+            DataError: They are missing, damaged or of another kind.
+        """
+        labelled = self.condition == "label"
+        if (source := given_arrays(path, self.decoder.shape, labelled)) is not None:
+            return source
+        paths, y = listed(path, self.known_classes)
+        if y is None and labelled:
+            raise unlabelled(path)
+        files, names = Files(paths, y), paths.names
+        if self.on_error == "skip":
+            damaged = [error for batch in self._decode(files, errors) for error in batch]
+            files = leave_out(files, damaged, "given")
+            names = [name for name, error in zip(names, damaged, strict=True) if not error]
+        return Decoded(files, self.decoder, min(workers(len(paths)), self.num_workers), labelled, names)
 
     def _decode(self, files: Files, collate: Callable[[list[Tensor | str]], Any]) -> DataLoader:
         """All files in order; the loader draws from a generator of its own."""
@@ -115,7 +140,26 @@ class PictureFiles(DataModule, ABC):
         return DataLoader(work, batch_size=64, num_workers=self.num_workers, collate_fn=collate, generator=own)
 
 
-def leave_out(files: Files, damaged: list[str], split: Split) -> Files:
+class Called(Sequence[str]):
+    """Paths as text."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Called: ...
+
+    def __getitem__(self, index: int | slice) -> str | Called:
+        return Called(self.paths[index]) if isinstance(index, slice) else str(self.paths[index])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def leave_out(files: Files, damaged: list[str], split: str) -> Files:
     """The files without an error, and one warning that counts the others."""
     whole = torch.tensor([not error for error in damaged], dtype=torch.bool)
     if whole.all():
@@ -140,10 +184,19 @@ class Decoded(Source):
         decoder: How a file becomes a tensor.
         num_workers: Processes that decode.
         label_as_condition: Whether labels are also what the model is conditioned on.
+        names: What each file is called; by default its path.
     """
 
-    def __init__(self, files: Files, decoder: Decoder, num_workers: int, label_as_condition: bool = False) -> None:
+    def __init__(
+        self,
+        files: Files,
+        decoder: Decoder,
+        num_workers: int,
+        label_as_condition: bool = False,
+        names: Sequence[str] | None = None,
+    ) -> None:
         super().__init__()
+        self._names = names
         self.files, self.decoder, self.num_workers = files, decoder, num_workers
         self.label_as_condition = label_as_condition
         if files.y is not None and len(files.y) != len(files.paths):
@@ -153,6 +206,16 @@ class Decoded(Source):
     def shape(self) -> Shape:
         """(C, H, W)."""
         return self.decoder.shape
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What each file is called."""
+        return Called(self.files.paths) if self._names is None else self._names
+
+    @property
+    def element_size(self) -> int:
+        """A byte."""
+        return 1
 
     @property
     def labels(self) -> Tensor | None:

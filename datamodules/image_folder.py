@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ import torch
 
 from datamodules.base import Split
 from datamodules.files import Files, PictureFiles
+from datamodules.given import SUFFIXES
 from datamodules.holdout import without_test
 from lit_ae.batch import ConfigError, DataError
 
 __all__ = ["ImageFolder"]
 
-SUFFIXES = (".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VALIDATION = ("val", "valid", "validation")
 Classes = dict[str, list[Path]]
 
@@ -48,6 +49,14 @@ class ImageFolder(PictureFiles):
     def files(self, split: Split) -> Files | None:
         """The pictures of a split, by class and name."""
         return self._splits[split]
+
+    @property
+    def known_classes(self) -> list[str] | None:
+        """Names of the class folders, None where the training pictures are not at hand."""
+        if self.root.is_dir():
+            with suppress(DataError):
+                _ = self._splits
+        return self.class_names
 
     @cached_property
     def _splits(self) -> dict[Split, Files | None]:

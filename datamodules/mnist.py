@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.base import InMemory
+from datamodules.given import PictureSet
 from datamodules.layout import require
 from datamodules.samples import Samples
 from lit_ae.batch import DataError
@@ -19,13 +19,15 @@ from lit_ae.batch import DataError
 __all__ = ["KMNIST", "MNIST", "FashionMNIST"]
 
 
-class IDXPictures(InMemory, ABC):
+class IDXPictures(PictureSet, ABC):
     """Grey pictures of 28×28 pixels in IDX files under `root/<folder>/raw`.
 
     Args:
         root: Folder that holds the data sets.
         download: Fetch the files with torchvision where they are missing.
     """
+
+    picture_shape = (1, 28, 28)
 
     def __init__(self, root: str = "data", download: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)

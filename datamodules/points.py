@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from math import pi
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from sklearn.datasets import make_circles, make_moons
+from torch import Tensor
 
 from datamodules.base import InMemory
-from datamodules.samples import Samples
-from lit_ae.batch import ConfigError, key
+from datamodules.mapped import Mapped, layout_of
+from datamodules.samples import Samples, Source
+from datamodules.tables import read
+from lit_ae.batch import ConfigError, DataError, key
 
 __all__ = ["Points"]
 
@@ -74,3 +78,30 @@ class Points(InMemory):
             x = scale * np.stack([np.cos(angle), np.sin(angle)], 1)
         x = x + self.noise * draw.normal(size=x.shape)
         return Samples(torch.from_numpy(x).float(), torch.from_numpy(y))
+
+    def outside(self, path: Path) -> Source:
+        """Points of a file: an array x, (N, 2), with labels y where there are some, or two columns of numbers."""
+        if path.suffix.lower() == ".npy":
+            return Mapped(layout_of(path), (2,), lambda rows, first: Samples(coordinates(path, rows, first)))
+        table = read(path)
+        others = ("label", "index", "name") if table.tabular else ("y", "c", "mask")
+        names = [name for name in table.arrays if name not in others]
+        y = table.arrays.get("label" if table.tabular else "y")
+        parts = [table.arrays[name] for name in (["x"] if "x" in names and not table.tabular else names)]
+        x = parts[0] if len(parts) == 1 else np.stack(parts, 1) if all(part.ndim == 1 for part in parts) else parts[0]
+        label = None if y is None or y.dtype.kind not in "biuf" else torch.from_numpy(y.astype(np.int64))
+        return self.held(Samples(coordinates(path, x), label))
+
+    def named(self, x: Tensor) -> dict[str, np.ndarray] | None:
+        """The two coordinates, x0 and x1."""
+        return None if self.transforms else {f"x{axis}": x[:, axis].float().cpu().numpy() for axis in range(2)}
+
+
+def coordinates(path: Path, x: np.ndarray, first: int = 0) -> Tensor:
+    """(N, 2) float32."""
+    if x.ndim != 2 or x.shape[1] != 2 or x.dtype.kind not in "biuf":
+        raise DataError(f"{path} holds {x.dtype} of shape {x.shape}: give points in the plane, (N, 2) numbers.")
+    if not np.isfinite(x).all():
+        row = int(np.argwhere(~np.isfinite(x))[0, 0])
+        raise DataError(f"{path} has no number in row {first + row} (counted from 0): mend it.")
+    return torch.from_numpy(x.astype(np.float32))

@@ -13,7 +13,7 @@ from datamodules.roles import complete
 from datamodules.tables import Table, arrow_table, is_text, opened, plain, read_npz
 from lit_ae.batch import DataError
 
-__all__ = ["Ragged", "read_sequences"]
+__all__ = ["Ragged", "arrays_in", "read_sequences"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,17 @@ def read_sequences(path: Path, columns: list[str] | None, label: str | None) -> 
             )
         complete(ragged.table, str(ragged.label), ragged.y)
     return ragged
+
+
+def arrays_in(path: Path) -> list[str]:
+    """Names of the arrays or columns of a .npz or .parquet file.
+
+    Raises:
+        ConfigError: The suffix is unknown.
+        DataError: The file is missing or damaged.
+    """
+    readers = {".npz": lambda path: [*read_npz(path).arrays], ".parquet": lambda path: arrow_table(path).column_names}
+    return [*opened(path, readers)]
 
 
 def from_npz(path: Path, columns: list[str] | None, label: str | None) -> Ragged:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -67,6 +67,16 @@ class Source(ABC):
         """All labels, (N,) or (N, F)."""
 
     @property
+    def names(self) -> Sequence[str] | None:
+        """What each sample is called, a file's path say; None where samples have no names."""
+        return None
+
+    @property
+    def element_size(self) -> int:
+        """Bytes per element of x where the samples come from: 1 for pictures of bytes."""
+        return 4
+
+    @property
     def condition_shape(self) -> Shape | None:
         """Shape of one condition, None where there are none."""
         return None
@@ -99,11 +109,22 @@ class Resident(Source):
     Args:
         samples: The samples, all on one device.
         scale: The value of uint8 samples that becomes 1.
+        names: What each is called, (N,), where they have names.
     """
 
-    def __init__(self, samples: Samples, scale: float = 255.0) -> None:
+    def __init__(self, samples: Samples, scale: float = 255.0, names: Sequence[str] | None = None) -> None:
         super().__init__(scale)
-        self.samples = samples
+        self.samples, self._names = samples, names
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """What each sample is called."""
+        return self._names
+
+    @property
+    def element_size(self) -> int:
+        """Bytes per element of x as it is held."""
+        return self.samples.x.element_size()
 
     @property
     def shape(self) -> Shape:
@@ -144,7 +165,7 @@ class Resident(Source):
         """The same samples held on the device."""
         moved = [None if tensor is None else tensor.to(device) for tensor in self.samples]
         assert moved[0] is not None
-        return Resident(Samples(moved[0], *moved[1:]), self.scale)
+        return Resident(Samples(moved[0], *moved[1:]), self.scale, self._names)
 
     @property
     def device(self) -> torch.device:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from datamodules.base import InMemory
 from datamodules.encoding import Categories, Standardizer, categories, standardizer
 from datamodules.holdout import without_test
-from datamodules.ragged import Ragged, read_sequences
-from datamodules.samples import Samples, take
+from datamodules.ragged import Ragged, arrays_in, read_sequences
+from datamodules.samples import Samples, Source, take
 from datamodules.tabular import check, has_classes, labels
 from lit_ae.batch import ConfigError, DataError
 
@@ -103,14 +105,36 @@ class Sequences(InMemory):
         self._test = take(samples, test) if given is None else padded(given, fitted)
         return take(samples, train)
 
+    def outside(self, path: Path) -> Source:
+        """Sequences of the same features, padded or cut to the length of the training data; labels may lack."""
+        self._opened("train")
+        assert self._fitted is not None
+        names, label, length, *_ = self._fitted
+        if label is not None and label not in arrays_in(path):
+            label = None
+        ragged = self._like_training(read_sequences(path, names, label))
+        if (cut := int((ragged.lengths > length).sum())) and self.max_length is None:
+            warnings.warn(f"{path}: {cut:,} sequences are cut to {length:,} steps, the most in training.", stacklevel=2)
+        return self.held(padded(ragged, self._fitted))
+
+    def arrays(self, x: Tensor) -> np.ndarray:
+        """In the units of the file, (B, F, T)."""
+        self._opened("train")
+        return (x.float().cpu() * self.std + self.mean).numpy()
+
     def _read_test(self, path: Path, train: Ragged) -> Ragged:
-        test = read_sequences(path, train.names, train.label)
-        if test.values.shape[1] != train.values.shape[1]:
+        return self._like_training(read_sequences(path, train.names, train.label), train.values.shape[1])
+
+    def _like_training(self, ragged: Ragged, features: int | None = None) -> Ragged:
+        if features is None:
+            assert self._fitted is not None
+            features = len(self._fitted.x.mean)
+        if ragged.values.shape[1] != features:
             raise DataError(
-                f"{path} has sequences of {test.values.shape[1]} features, but {self.path} of {train.values.shape[1]}: "
-                "make them agree."
+                f"{ragged.table.path} has sequences of {ragged.values.shape[1]} features, but {self.path} of "
+                f"{features}: make them agree."
             )
-        return test
+        return ragged
 
     def _fit(self, ragged: Ragged, rows: np.ndarray, length: int) -> Fitted:
         features = ragged.values.shape[1]

@@ -14,7 +14,7 @@ import numpy as np
 
 from lit_ae.batch import ConfigError, DataError
 
-__all__ = ["Table", "column", "is_missing", "is_text", "opened", "parses", "plain", "read"]
+__all__ = ["Table", "column", "damaged", "is_missing", "is_text", "opened", "parses", "plain", "read"]
 
 T = TypeVar("T")
 
@@ -31,6 +31,7 @@ class Table:
         tabular: Whether the arrays are columns (N,) of a table.
         lines: Line of each row where the file is text.
         label: The column that is the label where the user names none.
+        first: Number of the first row, where the arrays are a part of the file.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Table:
     tabular: bool
     lines: list[int] | None = None
     label: str | None = None
+    first: int = 0
 
     def get(self, name: str, wanted_by: str) -> np.ndarray:
         """The array of this name.
@@ -54,7 +56,7 @@ class Table:
 
     def place(self, row: int) -> str:
         """Where a row is in the file."""
-        return f"row {row} (counted from 0)" if self.lines is None else f"line {self.lines[row]}"
+        return f"row {self.first + row} (counted from 0)" if self.lines is None else f"line {self.lines[row]}"
 
     @property
     def what(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,12 +12,13 @@ import torch
 from torch import Tensor
 
 from datamodules.base import InMemory
-from datamodules.columns import Categorical, numbers
+from datamodules.columns import Categorical, numbers, unarranged
 from datamodules.encoding import Categories, Standardizer, categories, standardizer
 from datamodules.holdout import without_test
+from datamodules.mapped import Mapped, layout_of
 from datamodules.roles import Names, Roles, assign, choose, is_categorical
-from datamodules.samples import Samples, take
-from datamodules.tables import Table, is_text
+from datamodules.samples import Samples, Source, take
+from datamodules.tables import Table, is_text, read
 from lit_ae.batch import ConfigError, DataError, Shape
 
 __all__ = ["Tabular", "check", "has_classes", "labels"]
@@ -120,8 +122,58 @@ class Tabular(InMemory, ABC):
             assert self._test is not None
             return self._test
         assert self._fitted is not None
-        path, names, shape, _, x, *_ = self._fitted
-        roles = assign(self.read("test"), names, self.missing)
+        return self._like_training(self.read("test"), self._fitted.names)
+
+    def outside(self, path: Path) -> Source:
+        """A file with the columns or arrays of the training data, whose standardisation it gets; labels may lack.
+
+        A .npy file holds x alone, or the columns of a table side by side, and is read batch by batch.
+        """
+        self._opened("train")
+        assert self._fitted is not None
+        if path.suffix.lower() != ".npy":
+            return self.held(self._brought(read(path)))
+        file, sources = layout_of(path), self._fitted.names.sources
+        if len(sources) > 1 and file.shape[1:] != (len(sources),):
+            raise DataError(
+                f"{path} holds samples of shape {file.shape[1:]}, but {self._fitted.path} has {len(sources)} columns: "
+                "make them agree."
+            )
+
+        def prepare(rows: np.ndarray, first: int) -> Samples:
+            columns = [rows] if len(sources) == 1 else list(rows.T)
+            arrays = dict(zip(sources, columns, strict=True))
+            samples = self._brought(Table(path, arrays, len(sources) > 1, first=first))
+            if self.missing == "mask" and samples.mask is None:  # all batches alike
+                samples = samples._replace(mask=torch.ones_like(samples.x, dtype=torch.bool))
+            return samples
+
+        return Mapped(file, self._fitted.shape, prepare)
+
+    def _brought(self, table: Table) -> Samples:
+        assert self._fitted is not None
+        names = self._fitted.names
+        if names.y not in table.arrays and names.y not in names.c:
+            names = replace(names, y=None)
+        return self._like_training(table, names)
+
+    def named(self, x: Tensor) -> dict[str, np.ndarray] | None:
+        """Columns by name, where samples are vectors that no transform has changed."""
+        self._opened("train")
+        assert self._fitted is not None
+        if self._fitted.kinds is None or self.transforms:
+            return None
+        return unarranged(self.arrays(x), self._fitted.names.x)
+
+    def arrays(self, x: Tensor) -> np.ndarray:
+        """In the units of the file."""
+        self._opened("train")
+        return (x.float().cpu() * self.std + self.mean).numpy()
+
+    def _like_training(self, table: Table, names: Names) -> Samples:
+        assert self._fitted is not None
+        path, _, shape, _, x, *_ = self._fitted
+        roles = assign(table, names, self.missing)
         if (roles.x.shape[1:], roles.x.dtype == np.uint8) != (shape, x is None):
             kind = "bytes" if x is None else "numbers"
             raise DataError(

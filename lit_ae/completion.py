@@ -12,7 +12,7 @@ from lit_ae import catalog
 from lit_ae.arguments import COMMANDS, TRAINER_COMMANDS
 from lit_ae.diagnose import parameters
 from lit_ae.errors import ConfigError
-from lit_ae.jobs import fit_sampler, sample
+from lit_ae.jobs import fit_sampler, sample, testing
 from lit_ae.launch import import_classes
 
 GENERAL = ("--config", "--print_config", "--model", "--data", "--seed_everything", "--runs", "--name", "--ckpt_path")
@@ -46,7 +46,7 @@ def script(shell: str) -> str:
             continue
         command = commands.add_parser(name, help=summary)
         if name in TRAINER_COMMANDS:
-            for flag in sorted(flags):
+            for flag in sorted(flags | {f"--{own}" for own in testing.FLAGS if name == "test"}):
                 command.add_argument(flag, choices=choices.get(flag))
         if name in TRAINER_COMMANDS and name != "fit":
             command.add_argument("run").complete = shtab.DIRECTORY  # type: ignore[attr-defined]

@@ -32,6 +32,10 @@ def launch(request: Request) -> int:
     cli = LitCLI(request)
     if cli.subcommand == "fit" and cli.trainer.is_global_zero:
         report(cli)
+    if cli.subcommand == "test" and cli.trainer.is_global_zero:
+        tested = importlib.import_module("lit_ae.jobs.report")  # which imports what opens runs, and that this module
+        for line in tested.after(cli):
+            print(line)
     return 0
 
 

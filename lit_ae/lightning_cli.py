@@ -27,6 +27,7 @@ from lit_ae.callbacks.predictions import PredictionWriter
 from lit_ae.callbacks.progress import Progress
 from lit_ae.diagnose import diagnose
 from lit_ae.errors import ConfigError, DataError
+from lit_ae.jobs import testing
 from lit_ae.loggers import MetricsCSV
 from lit_ae.models.base import Autoencoder
 from lit_ae.profiling import Unprofiled
@@ -75,6 +76,12 @@ class LitCLI(LightningCLI):
         parser.add_argument("--name", type=str | None, default=None, help="Name of the run; by default the variant's.")
         parser.set_defaults({"data": {"class_path": "datamodules.digits.Digits"}})
 
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "test":
+            testing.add_flags(parser)
+        return parser
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; Lightning's own warns of `args` beside `sys.argv`, which here are the same."""
         try:
@@ -89,6 +96,8 @@ class LitCLI(LightningCLI):
                 trainer[key] = unique(trainer[key])
             self.stored = yaml.safe_load(self.request.run.config.read_text(encoding="utf-8"))
             announce(self.stored, self.plain_config(self.config.subcommand))
+        if self.config.subcommand == "test":  # a mistake is found before the trainer's pass
+            self.asked = testing.asked(self.config.test)
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration alone: `arguments.resolve` put the run's own config first, flags come after."""
@@ -185,7 +194,8 @@ class LitCLI(LightningCLI):
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         resumed = {"ckpt_path": self.request.checkpoint, "weights_only": True} if subcommand == "fit" else {}
-        return {"model": self.model, "datamodule": self.datamodule, **resumed}
+        quiet = {"verbose": False} if subcommand == "test" else {}  # its report is the one table
+        return {"model": self.model, "datamodule": self.datamodule, **resumed, **quiet}
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run, and leave with the status of a process that was told to stop."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lit_ae.cli import main
-from samplers_for_tests import RUNS, SMALL
+from samplers_for_tests import LATENT, RUNS, SMALL
 
 SCRIPT = Path(sys.executable).parent / "lit_ae"
 
@@ -107,3 +108,14 @@ def fitted_runs(trained_runs: Path) -> Path:
     labels = ["--condition=label", "--epochs=1", "--kind=transformer", *SMALL]
     assert main(["fit-sampler", str(trained_runs / "categorical" / "0"), *labels]) == 0
     return trained_runs
+
+
+@pytest.fixture(scope="session")
+def latent_runs(trained_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copies of runs with latents, and every kind of sampler of these; that of the VAE knows classes. Do not change."""
+    folder = tmp_path_factory.mktemp("latent")
+    for name, more in {"ae": (), "vae": ("--condition=label",)}.items():
+        shutil.copytree(trained_runs / name / "0", folder / name / "0", ignore=shutil.ignore_patterns("figures"))
+        for kind, settings in LATENT.items():
+            assert main(["fit-sampler", str(folder / name / "0"), "--kind", kind, *settings, *more]) == 0
+    return folder

@@ -15,4 +15,11 @@ RUNS = {  # name → arguments of a short run
     "cvae": f"--model=CVAE {FLAT} --data.condition=label",
     "plane": f"--model=VAE {FLAT} --data=Points --data.n=100 --data.batch_size=30",
 }
+LATENT = {  # kind of sampler of latents → small settings
+    "gmm": ("--sampler.components=3",),
+    "knn": (),
+    "maf": ("--epochs=1", "--sampler.width=8", "--sampler.transforms=2"),
+    "spline": ("--epochs=1", "--sampler.width=8", "--sampler.transforms=1"),
+    "two_stage": ("--epochs=1", "--sampler.width=8", "--sampler.samples=5"),
+}
 SMALL = ("--sampler.width=16", "--sampler.layers=1")

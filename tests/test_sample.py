@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from conftest import Console
 from lit_ae.jobs.opening import opened
-from lit_ae.jobs.sampled import across
+from lit_ae.jobs.poured import Drawn, Page, across
+from samplers_for_tests import LATENT
 
 
 def read(path: Path) -> np.ndarray:
@@ -75,7 +77,82 @@ def test_samples_are_saved(suffix: str, fitted_runs: Path, lit_ae: Console, tmp_
     assert [path.name for path in pictures[:2]] == ["000.png", "001.png"]
     assert len(pictures) == 300
     torch.testing.assert_close(torch.tensor(read(pictures[7])) / 255, x[7, 0].clamp(0, 1), atol=2.1 / 255, rtol=0)
-    assert lit_ae("sample", str(fitted_runs / "classes" / "0"), f"--save={file}").status == 2
+    done = lit_ae("sample", str(fitted_runs / "classes" / "0"), f"--save={file}")
+    assert done.status == 2
+    assert "add --overwrite" in done.err
+    (singles / "notes.png").write_bytes(b"of somebody else")
+    done = lit_ae("sample", str(fitted_runs / "classes" / "0"), "-n=7", *arguments[1:], "--overwrite")
+    assert done.status == 0, done.err
+    assert sorted(path.name for path in singles.iterdir()) == [*(f"{i}.png" for i in range(7)), "notes.png"]
+    saved = np.load(file) if suffix == ".npz" else torch.load(file, weights_only=True)
+    assert len(saved["x"]) == 7
+
+
+def test_the_first_of_many_samples_are_those_of_few(fitted_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
+    run, found = str(fitted_runs / "vae" / "0"), []
+    for n in (256, 600):
+        assert lit_ae("sample", run, "-n", str(n), f"--save={n}.npz").status == 0
+        found.append(np.load(tmp_path / f"{n}.npz")["x"])
+        assert found[-1].shape == (n, 1, 8, 8)
+        assert found[-1].dtype == np.float32
+    assert np.array_equal(found[0], found[1][:256])
+    assert not np.array_equal(found[1][:256], found[1][256:512])
+
+
+def test_a_page_shows_the_first_hundred_and_says_so() -> None:
+    page = Page((0.0, 1.0))
+    x = torch.rand(250, 1, 4, 4)
+    passed = list(page.watch(Drawn(part) for part in x.split(60)))
+    assert torch.equal(torch.cat([part.x for part in passed]), x)
+    assert torch.equal(page.x, x[:100])
+    assert page.figure("Samples").axes[0].get_title(loc="left") == "Samples: the first 100 of 250"
+    few = Page(None)
+    assert len(list(few.watch([Drawn(2 * x[:3])]))) == 1
+    assert few.span == pytest.approx((2 * x[:3].min().item(), 2 * x[:3].max().item()))
+    assert few.figure("Samples").axes[0].get_title(loc="left") == "Samples"
+
+
+@pytest.mark.parametrize("kind", LATENT)
+def test_latents_of_a_plain_autoencoder_are_sampled(
+    kind: str, latent_runs: Path, lit_ae: Console, tmp_path: Path
+) -> None:
+    folder = latent_runs / "ae" / "0"
+    done = lit_ae("sample", str(folder), "-n=300", f"--sampler={kind}", "--save=new.pt", "--temperature=0.5")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines()[0] == f"picture  {folder}/figures/samples_{kind}.png"
+    saved = torch.load(tmp_path / "new.pt", weights_only=True)
+    assert (saved["x"].shape, saved["values"].shape) == ((300, 1, 8, 8), (300, 16))
+    assert saved["x"].isfinite().all()
+    torch.testing.assert_close(opened(folder).model.decode(saved["values"]).mean, saved["x"])
+    done = lit_ae("sample", str(folder), "-n=4", f"--sampler={kind}", "--save=cold.pt", "--temperature=0")
+    assert done.status == 0, done.err
+
+
+@pytest.mark.parametrize("kind", LATENT)
+def test_latents_of_a_class_are_sampled(kind: str, latent_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
+    folder = latent_runs / "vae" / "0"
+    done = lit_ae("sample", str(folder), "-n=20", f"--sampler={kind}", "--class=3", "--save=new.npz")
+    assert done.status == 0, done.err
+    assert done.out.splitlines()[0].endswith(f"samples_{kind}_class3.png")
+    assert np.load(tmp_path / "new.npz")["c"].tolist() == [3] * 20
+    assert lit_ae("sample", str(folder), f"--sampler={kind}", "--class=10").status == 2
+
+
+def test_rows_of_a_table_are_saved_in_its_own_units(lit_ae: Console, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(50, 10, (200, 3))
+    text = "\n".join(["a,b,c", *(",".join(f"{value:.3f}" for value in row) for row in values)])
+    (tmp_path / "table.csv").write_text(text + "\n")
+    fit = ["fit", "--model=VAE", "--data=Arrays", "--data.path=table.csv", "--trainer.max_epochs=1", "--name=table"]
+    fit += ["--trainer.callbacks=[]", "--trainer.logger=false", "--trainer.accelerator=cpu"]
+    assert lit_ae(*fit).status == 0
+    for name in ("new.csv", "new.parquet"):
+        done = lit_ae("sample", "runs/table/0", "-n=300", f"--save={name}")
+        assert done.status == 0, done.err
+    read, again = pd.read_csv("new.csv"), pd.read_parquet("new.parquet")
+    assert list(read) == list(again) == ["a", "b", "c"]
+    assert len(read) == len(again) == 300
+    assert (read.mean() - 50).abs().max() < 10
+    np.testing.assert_allclose(read, again, rtol=1e-5)
 
 
 def test_no_picture_of_the_fit_is_replaced(fitted_runs: Path, lit_ae: Console) -> None:

@@ -1,4 +1,4 @@
-"""`lit_ae fit-sampler`: a density over the codes of a finished run. Imports no torch before it knows what to fit."""
+"""`lit_ae fit-sampler`: a density over a run's latents or codes. Imports no torch before it knows what to fit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ DESCRIPTION = """Fit a density to what a finished run makes of its training data
 The run itself stays as it is. The sampler goes to RUN/samplers/KIND/, laid out like a run: config.yaml, metrics.csv,
 checkpoints/, and metrics.json with the nats per sample of the validation data.
 
-An interrupted fit goes on where it was when the same command is given again."""
+Where the model has a distribution of latents per sample, as a VAE has, the density is that of draws of it. gmm and knn
+are found at once. The others are trained, and an interrupted fit goes on when the same command is given again."""
 EPILOG = """  --sampler.*        an argument of the kind: lit_ae fit-sampler --kind transformer --help
   --data.*           a setting of the data that beats the run's own
 
 kinds:
 {}
 
+  lit_ae fit-sampler runs/ae/0 --kind gmm
   lit_ae fit-sampler runs/vq_vae/0 --kind transformer --sampler.layers 4"""
 
 
@@ -38,10 +40,12 @@ def parser() -> Parser:
     parser.add_argument("run", metavar="RUN", help="folder of a run, whose best checkpoint is taken, or a checkpoint")
     parser.add_argument("--kind", required=True, help="one of those below")
     parser.add_argument(
-        "--epochs", type=above(1, int, True), default=40, help="of training; the best epoch's weights are kept (40)"
+        "--epochs", type=above(1, int, True), help="of training; the best epoch's weights are kept (40)"
     )
-    parser.add_argument("--lr", type=above(0), default=1e-3, help="learning rate of AdamW (0.001)")
-    parser.add_argument("--seed", type=above(0, int, True), default=0, help="of weights and dropout (0)")
+    parser.add_argument("--lr", type=above(0), help="learning rate of AdamW (0.001)")
+    parser.add_argument(
+        "--seed", type=above(0, int, True), default=0, help="of weights, dropout and latents that are drawn (0)"
+    )
     parser.add_argument(
         "--condition",
         choices=("label",),

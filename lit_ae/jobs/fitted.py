@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import log
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,21 @@ from lit_ae.arguments import read
 from lit_ae.batch import Shape, key
 from lit_ae.callbacks.progress import Progress
 from lit_ae.diagnose import diagnose
-from lit_ae.errors import ConfigError
+from lit_ae.errors import ConfigError, NonFiniteError
 from lit_ae.jobs.kept import Kept, class_of, need, step_of, told
-from lit_ae.jobs.opening import Opened, opened
+from lit_ae.jobs.opening import Opened, Split, opened
 from lit_ae.loggers import MetricsCSV
 from lit_ae.models.randomness import reseed
 from lit_ae.profiling import Unprofiled
 from lit_ae.recording import checkpoints
 from lit_ae.runs import Run
+from lit_ae.samplers.base import Estimator, Sampler
 from lit_ae.samplers.codes import CodeSampler
 from lit_ae.samplers.fitting import Fitting
+from lit_ae.samplers.latents import LatentSampler
 from lit_ae.storage import AtomicCheckpointIO, load, write
+
+EPOCHS, LR = 40, 1e-3
 
 
 def fit(asked: Namespace, flags: Sequence[str]) -> list[str]:
@@ -53,13 +57,37 @@ def fit(asked: Namespace, flags: Sequence[str]) -> list[str]:
     shape = condition(run, asked.condition)
     facts = cls.facts(run.model) | {"condition_shape": None if shape is None else list(shape)}
     arguments = {**facts, "num_classes": run.model.spec.num_classes if shape == () else 0, **settings}
-    document = {"kind": asked.kind, "step": step_of(run), "epochs": asked.epochs, "lr": asked.lr, "seed": asked.seed}
+    effort = training(asked, cls)
+    document = {"kind": asked.kind, "step": step_of(run), **effort, "seed": asked.seed}
     document |= {"data": [flag for flag in flags if flag.startswith("--data.")], "sampler": arguments}
     reseed(key(asked.seed), torch.device("cpu"))
-    fitting = Fitting(cls(**arguments), run.model, asked.lr, asked.seed)  # refuses settings before anything is written
-    last = prepare(sampler.partial, document, asked.overwrite)
-    train(fitting, run, sampler, asked.epochs, last)
+    lr = effort.get("lr", LR)
+    fitting = Fitting(cls(**arguments), run.model, lr, asked.seed)  # refuses settings before anything is written
+    if isinstance(fitting.sampler, Estimator):
+        estimate(fitting, run)
+        prepare(sampler.partial, document, asked.overwrite)
+        state = {"state_dict": fitting.state_dict(), "global_step": 0}
+        write(sampler.partial.checkpoints / "best.ckpt", lambda sink: torch.save(state, sink))
+    else:
+        last = prepare(sampler.partial, document, asked.overwrite)
+        if isinstance(fitting.sampler, LatentSampler) and last is None:
+            fitting.sampler.standardise(values for values, _ in seen(fitting, run, "train"))
+        train(fitting, run, sampler, effort["epochs"], last)
     return finish(fitting, run, sampler)
+
+
+def training(asked: Namespace, cls: type[Sampler]) -> dict[str, Any]:
+    """Epochs and learning rate of a kind that is trained; nothing for one that is not.
+
+    Raises:
+        ConfigError: They are given for a kind that is not trained.
+    """
+    if not issubclass(cls, Estimator):
+        return {"epochs": asked.epochs or EPOCHS, "lr": asked.lr or LR}
+    for name in ("epochs", "lr"):
+        if getattr(asked, name) is not None:
+            raise ConfigError(f"The kind {asked.kind} is found at once, without training: leave out --{name}.")
+    return {}
 
 
 def options(kind: str) -> ArgumentParser:
@@ -142,24 +170,54 @@ def train(fitting: Fitting, run: Opened, sampler: Kept, epochs: int, last: Path 
         sys.exit(143 if isinstance(stop, SIGTERMException) else 130 if interrupted else 1)
 
 
+def seen(fitting: Fitting, run: Opened, split: Split) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """What a sampler is a density of, (B, *S), and its conditions, batch by batch in the order of the data."""
+    for number, batch in enumerate(run.ordered(split)):
+        yield fitting.values(batch, number)
+
+
+def gathered(fitting: Fitting, run: Opened, split: Split) -> tuple[Tensor, Tensor | None]:
+    """The same of a whole split."""
+    values, c = zip(*seen(fitting, run, split), strict=True)
+    return torch.cat(values), None if c[0] is None else torch.cat(c)
+
+
+@torch.no_grad()
+def estimate(fitting: Fitting, run: Opened) -> None:
+    """Find a density from all training samples at once.
+
+    Raises:
+        NonFiniteError: The model makes nothing finite of its data.
+    """
+    assert isinstance(fitting.sampler, Estimator)
+    values, c = gathered(fitting, run, "train")
+    if not values.isfinite().all():
+        raise NonFiniteError(f"Some latents of {run.run.folder} are not finite: name a checkpoint whose are.")
+    fitting.sampler.estimate(values, c, key(fitting.seed))
+
+
 @torch.no_grad()
 def finish(fitting: Fitting, run: Opened, sampler: Kept) -> list[str]:
     """Measure the best epoch, give the folder its final name, and say what is there."""
     partial, folder = sampler.partial, sampler.folder
     fitting.load_state_dict(load(partial.checkpoint("best", "last"))["state_dict"])
     fitting.eval()
-    found = [fitting.values(batch) for batch in run.batches("val")]
+    found = [*seen(fitting, run, "val")]
+    reseed(key(fitting.seed), fitting.device)
     nats = -torch.cat([fitting.sampler.log_prob(*each) for each in found]).double().mean().item()
+    new = torch.cat([each for each, _ in found])
     metrics = {"val_nats": nats}
     said = f"val      {nats:.2f} nats per sample"
     if isinstance(fitting.sampler, CodeSampler):
-        seen = torch.cat([fitting.values(batch)[0] for batch in run.batches("train")])
         codes, length = fitting.sampler.num_codes, fitting.sampler.length
-        apart = independent(seen, torch.cat([each for each, _ in found]), codes)
+        apart = independent(gathered(fitting, run, "train")[0], new, codes)
         metrics |= {"val_nats_per_code": nats / length, "independent": apart, "uniform": length * log(codes)}
         said += (
             f", {nats / length:.2f} per code; independent places {apart:.2f}, uniform codes {length * log(codes):.2f}"
         )
+    elif isinstance(fitting.sampler, LatentSampler):
+        metrics["gaussian"] = single = gaussian((each for each, _ in seen(fitting, run, "train")), new)
+        said += f"; one Gaussian {single:.2f}"
     text = json.dumps(metrics, indent=2)
     write(partial.folder / "metrics.json", lambda sink: sink.write(text.encode()))
     if folder.exists():
@@ -171,6 +229,19 @@ def finish(fitting: Fitting, run: Opened, sampler: Kept) -> list[str]:
     else:
         partial.folder.rename(folder)
     return [f"sampler  {folder}", said]
+
+
+def gaussian(seen: Iterable[Tensor], new: Tensor) -> float:
+    """Nats per sample of latents, (N, D), under the Gaussian with mean and covariance of others, (B, D) a batch."""
+    count, first, second = 0, torch.zeros(()), torch.zeros(())
+    for batch in seen:
+        gaps = batch.double() - new[0].double()  # from a place amid them, for the sake of digits
+        count, first, second = count + len(gaps), first + gaps.sum(0), second + gaps.T @ gaps
+    mean = first / count
+    covariance = second / count - mean.outer(mean)
+    covariance.diagonal().add_(1e-6 * covariance.diagonal().mean())  # latents that never move
+    p = torch.distributions.MultivariateNormal(mean, covariance, validate_args=False)
+    return -p.log_prob(new.double() - new[0].double()).mean().item()
 
 
 def independent(seen: Tensor, codes: Tensor, num_codes: int) -> float:

@@ -117,7 +117,8 @@ def need(kind: str, model: Opened) -> None:
     cls = class_of(kind)
     if not isinstance(model.model, cls.needs):
         able = [entry.name for entry in catalog.subclasses(shipped.HERE / "models", cls.needs.__name__)]
+        few = " or ".join(able) if len(able) < 5 else f"a variant that has them, such as {able[0]} or {able[-1]}"
         raise ConfigError(
             f"A sampler of the kind {kind} is fitted to {cls.of}, and {model.variant} of {model.run.folder} has none: "
-            f"name a run of {' or '.join(able)}."
+            f"name a run of {few}."
         )

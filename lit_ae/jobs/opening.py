@@ -68,12 +68,15 @@ class Opened:
         loaders = {"train": self.data.train_dataloader, "val": self.data.val_dataloader}
         yield from self._moved(loaders.get(split, self.data.test_dataloader)())
 
-    def ordered(self, split: Split = "test", batch_size: int | None = None) -> Iterator[Batch]:
+    def ordered(
+        self, split: Split = "test", batch_size: int | None = None, shard: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
         """All batches of a split in the order of the data, as evaluation sees them: no shuffling, nothing twice.
 
         Args:
             split: Which samples; "test" are those of `--data` where it was given.
             batch_size: Samples per batch; by default that of the data.
+            shard: Number of this process, and their number w: it gets every w-th batch.
         """
         if not isinstance(self.data, DataModule):
             yield from self.batches(split)
@@ -81,7 +84,8 @@ class Opened:
         self.data.prepare_data()
         self.data.setup(STAGES[split])
         self.data.batch_size = batch_size or self.data.batch_size
-        yield from self._moved(self.data.loader(split))
+        batches = self._moved(self.data.loader(split, shard=shard))
+        yield from (batch for batch in batches if batch.weight)  # a process that has run out repeats its first one
 
     def count(self, split: Split = "test") -> int | None:
         """Number of samples of a split, None where nobody knows."""
@@ -110,7 +114,13 @@ class Opened:
         return Batch(*joined)  # type: ignore[arg-type]
 
 
-def opened(path: str | Path, flags: Sequence[str] = (), given: str | Path | None = None, device: str = "cpu") -> Opened:
+def opened(
+    path: str | Path,
+    flags: Sequence[str] = (),
+    given: str | Path | None = None,
+    device: str = "cpu",
+    bare: bool = False,
+) -> Opened:
     """Open a run by its folder, or by a checkpoint in it; nobody needs to say what it holds.
 
     Args:
@@ -118,6 +128,7 @@ def opened(path: str | Path, flags: Sequence[str] = (), given: str | Path | None
         flags: Settings that beat the run's own: `--data.root elsewhere`.
         given: A file or folder with samples of the same kind, which take the place of the test split.
         device: Where the model goes: "cpu", "cuda", "cuda:1", or "auto" for an accelerator where there is one.
+        bare: Leave the data where they are until somebody asks for them: the model alone is wanted.
 
     Raises:
         RunError: There is no run, it holds no checkpoint, or it cannot be rebuilt.
@@ -141,7 +152,9 @@ def opened(path: str | Path, flags: Sequence[str] = (), given: str | Path | None
     data = parser.instantiate(Namespace(data=config.data)).data
     if given is not None:
         bring(data, Path(given))
-    if isinstance(data, DataModule) and not (given and config.model.get("init_args", Namespace()).get("spec")):
+    if isinstance(data, DataModule) and not (
+        (given or bare) and config.model.get("init_args", Namespace()).get("spec")
+    ):
         fill_spec(config, data)  # samples from elsewhere need no training data beside them
     model = parser.instantiate(Namespace(model=config.model)).model
     load_weights(model, checkpoint)

@@ -8,39 +8,41 @@ from importlib import import_module
 from pathlib import Path
 
 from lit_ae.errors import ConfigError
-from lit_ae.jobs.parsing import Parser, above, split
+from lit_ae.jobs.parsing import Parser, above, common, split, vacant
 from lit_ae.samplers import known
 
 DESCRIPTION = """Draw new samples of a finished run into its folder, figures/samples_<what they come from>.png: from the
-sampler that lit_ae fit-sampler fitted last, or else from the prior of a variant that has one."""
+sampler that lit_ae fit-sampler fitted last, or else from the prior of a variant that has one. However many there are,
+the picture shows the first hundred, and memory holds a few hundred at a time (--save as .pt: all of them)."""
 EPILOG = """  --data.*           a setting of the data that beats the run's own
 
   lit_ae sample runs/vae/0
-  lit_ae sample runs/vq_vae/0 --sampler transformer --temperature 0.8 --n 100 --save samples.npz
+  lit_ae sample runs/ae/0 --sampler gmm -n 10000 --save samples.npz
+  lit_ae sample runs/vq_vae/0 --sampler transformer --temperature 0.8 -n 100 --out pictures
 
 Where there is a condition, it is that of the first test samples, or the class that --class names."""
-SUFFIXES = (".npz", ".pt")
+SUFFIXES = (".npz", ".pt", ".csv", ".parquet")
 
 
 def parser() -> Parser:
     """The arguments of the command."""
     parser = Parser(
         "lit_ae sample",
-        usage="lit_ae sample RUN [--n N] [--sampler KIND] [--temperature T] [--class C] [--seed S] [...]",
+        usage="lit_ae sample RUN [-n N] [--sampler KIND] [--temperature T] [--class C] [--seed S] [...]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("run", metavar="RUN", help="folder of a run, whose best checkpoint is taken, or a checkpoint")
-    parser.add_argument("--n", type=above(1, int, True), default=64, help="how many samples (64)")
+    common(parser, "run")
+    parser.add_argument("-n", "--n", type=above(1, int, True), default=64, metavar="N", help="how many samples (64)")
     parser.add_argument("--sampler", metavar="KIND", help="kind of sampler, or `prior` (default: the newest)")
     parser.add_argument(
         "--temperature",
         type=above(0, float, True),
         default=1.0,
         metavar="T",
-        help="below 1 likelier samples, above 1 wilder ones; 0 is for priors (1)",
+        help="below 1 likelier samples, above 1 wilder ones; 0 is not for codes (1)",
     )
     parser.add_argument(
         "--top_k", type=above(1, int, True), metavar="K", help="draw each code from the K most probable"
@@ -54,11 +56,14 @@ def parser() -> Parser:
     parser.add_argument(
         "--class", dest="label", type=above(0, int, True), metavar="C", help="number of the class drawn"
     )
-    parser.add_argument("--seed", type=above(0, int, True), default=0, metavar="S", help="of what is drawn (0)")
+    common(parser, "seed", "device")
+    parser.add_argument("--out", metavar="FOLDER", help="write every sample as a PNG of its own, too")
     parser.add_argument(
-        "--out", metavar="FOLDER", help="write every sample as a PNG of its own, too, into a new folder"
+        "--save",
+        metavar="FILE",
+        help="write samples, and latents or codes, as .npz or .pt, too; rows of a table as .csv or .parquet",
     )
-    parser.add_argument("--save", metavar="FILE", help="write samples, and codes, as .npz or .pt, too")
+    common(parser, "overwrite")
     return parser
 
 
@@ -80,10 +85,9 @@ def main(argv: Sequence[str]) -> int:
     if asked.top_p is not None and asked.top_p > 1:
         raise ConfigError(f"--top_p is {asked.top_p:g}: give a number up to 1.")
     if asked.save and Path(asked.save).suffix not in SUFFIXES:
-        raise ConfigError(f"--save is {asked.save}: name a file that ends in .npz or .pt.")
-    for path in (asked.out, asked.save):
-        if path and Path(path).exists():
-            raise ConfigError(f"{path} is there already: name another, or remove it.")
+        raise ConfigError(f"--save is {asked.save}: name a file that ends in {', '.join(SUFFIXES)}.")
+    for path in filter(None, (asked.out, asked.save)):
+        vacant(path, asked.overwrite)
     sampled = import_module("lit_ae.jobs.sampled")  # torch comes with it
     for line in sampled.sample(asked, flags):
         print(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -54,11 +55,12 @@ def fold(net: Callable[..., Tensor], z: Tensor, c: Tensor | None = None, event_n
         The network's output, (*K, B, *E).
     """
     lead, event = z.shape[: z.ndim - event_ndim], z.shape[z.ndim - event_ndim :]
-    flat = z.reshape(lead.numel(), *event)
+    count = prod(lead)  # torch.Size.numel would fix the batch of an exported program
+    flat = z.reshape(count, *event)
     if isinstance(net, nn.Module) and not torch.is_autocast_enabled(flat.device.type):
         # latents come in float32; a network of bf16-true or 64-true has other parameters
         flat = flat.to(next((parameter.dtype for parameter in net.parameters()), flat.dtype))
-    given = () if c is None else (c.expand(*lead[:-1], *c.shape).reshape(lead.numel(), *c.shape[1:]),)
+    given = () if c is None else (c.expand(*lead[:-1], *c.shape).reshape(count, *c.shape[1:]),)
     out = net(flat, *given)
     return out.reshape(*lead, *out.shape[1:])
 

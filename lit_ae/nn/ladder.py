@@ -90,7 +90,7 @@ class Rung(nn.Module):
         prior, more = fold(self.prior, state, event_ndim=3).split(self.split, -3)
         added = None
         if features is not None:
-            wide = state if state.ndim > 3 else state.expand(len(features), *state.shape)
+            wide = state if state.ndim > 3 else state.expand(features.shape[0], *state.shape)
             added = fold(self.posterior, wide, self.seen(features), event_ndim=3)
         state = state + more + fold(self.latent, choose(prior, added), event_ndim=3)
         return fold(self.residual, state, event_ndim=3)

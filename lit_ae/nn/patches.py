@@ -18,8 +18,9 @@ def patchify(x: Tensor, patch: int) -> Tensor:
 
 def unpatchify(patches: Tensor, patch: int, height: int, width: int) -> Tensor:
     """Join patches, (B, N, C · patch²), to pictures, (B, C, height, width): what `patchify` cut."""
-    cut = patches.reshape(len(patches), height // patch, width // patch, -1, patch, patch)
-    return cut.permute(0, 3, 1, 4, 2, 5).reshape(len(patches), -1, height, width)
+    batch = patches.shape[0]  # len would fix the batch of an exported program
+    cut = patches.reshape(batch, height // patch, width // patch, -1, patch, patch)
+    return cut.permute(0, 3, 1, 4, 2, 5).reshape(batch, -1, height, width)
 
 
 def count_patches(shape: Shape, patch: int) -> int:

@@ -107,9 +107,22 @@ class RecurrentEncoder(MaskedEncoder):
             observed = torch.ones_like(x, dtype=torch.bool)
             observed[:, : mask.shape[1]] = mask
             known = steps(x.where(observed, 0.0))
+            if torch.compiler.is_exporting():
+                return self.head(self.last(known, lengths(mask)))
             _, state = self.rnn(pack_padded_sequence(known, lengths(mask), batch_first=True, enforce_sorted=False))
         hidden = state[0] if isinstance(state, tuple) else state
         return self.head(hidden[-self.directions :].transpose(0, 1).flatten(1))
+
+    def last(self, known: Tensor, count: Tensor) -> Tensor:
+        """State after the last of the first `count`, (B,), steps, (B, T, features), without packing: for programs.
+
+        Raises:
+            ConfigError: The sequences are read backwards as well, each from an end of its own.
+        """
+        if self.directions > 1:
+            raise ConfigError("A bidirectional encoder of masked sequences is no program: export --format safetensors.")
+        out, _ = self.rnn(known)
+        return out.gather(1, (count - 1).reshape(-1, 1, 1).expand(-1, 1, out.shape[2]))[:, 0]
 
 
 class RecurrentDecoder(Decoder):

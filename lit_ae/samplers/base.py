@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from lit_ae.batch import Shape
 from lit_ae.models.base import Autoencoder
-from lit_ae.nn import Condition
 
 
 class Sampler(nn.Module, ABC):
@@ -18,7 +17,6 @@ class Sampler(nn.Module, ABC):
     Args:
         condition_shape: Shape of one condition; () is the number of a class, None is no condition.
         num_classes: Number of classes where the condition is one.
-        features: Number of features that the condition becomes.
 
     Attributes:
         needs: The capability of models that this kind can serve.
@@ -28,9 +26,15 @@ class Sampler(nn.Module, ABC):
     needs: ClassVar[type[Autoencoder]]
     of: ClassVar[str]
 
-    def __init__(self, condition_shape: Shape | None, num_classes: int, features: int) -> None:
+    def __init__(self, condition_shape: Shape | None, num_classes: int) -> None:
         super().__init__()
-        self.condition = None if condition_shape is None else Condition(condition_shape, num_classes, features)
+        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
+        self.num_classes = num_classes
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it is a density given a condition."""
+        return self.condition_shape is not None
 
     @classmethod
     @abstractmethod
@@ -49,6 +53,22 @@ class Sampler(nn.Module, ABC):
     def log_prob(self, values: Tensor, c: Tensor | None = None) -> Tensor:
         """Log density in nats, (B,), of values, (B, *S), given conditions, (B, *C)."""
 
+    def bound(self, values: Tensor, c: Tensor | None = None) -> Tensor:
+        """What training maximises, in nats, (B,): the log density, or a lower bound of it where that is cheaper."""
+        return self.log_prob(values, c)
+
     @abstractmethod
     def sample(self, n: int, c: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """n values, (n, *S), given conditions, (n, *C): sharper below a temperature of 1, wilder above."""
+
+
+class Estimator(Sampler, ABC):
+    """A density that is found from all training values at once, where others learn from batch after batch."""
+
+    @abstractmethod
+    def estimate(self, values: Tensor, c: Tensor | None, seed: int) -> None:
+        """Find the density of values, (N, *S), given conditions, (N, *C).
+
+        Raises:
+            ConfigError: The settings ask for more than these values can tell.
+        """

@@ -15,6 +15,7 @@ from lit_ae.errors import ConfigError
 from lit_ae.functional import full_precision
 from lit_ae.models.base import Autoencoder
 from lit_ae.models.coded import Coded
+from lit_ae.nn import Condition
 from lit_ae.samplers.base import Sampler
 
 
@@ -35,7 +36,8 @@ class CodeSampler(Sampler, ABC):
     def __init__(
         self, num_codes: int, code_shape: Shape, condition_shape: Shape | None, num_classes: int, width: int
     ) -> None:
-        super().__init__(condition_shape, num_classes, width)
+        super().__init__(condition_shape, num_classes)
+        self.condition = None if condition_shape is None else Condition(condition_shape, num_classes, width)
         self.num_codes, self.code_shape, self.width = num_codes, tuple(code_shape), width
         self.depth, self.columns, self.length = prod(code_shape[:-2]), code_shape[-1], prod(code_shape)
         self.embedding = nn.Embedding(self.depth * num_codes, width)

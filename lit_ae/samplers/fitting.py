@@ -21,7 +21,7 @@ class Fitting(LightningModule):
         sampler: What is trained.
         model: What turns samples into values: frozen, in evaluation mode, and left out of checkpoints.
         lr: Learning rate.
-        seed: Seed of dropout; the order of samples is the data's own.
+        seed: Seed of dropout and of latents that are drawn; the order of samples is the data's own.
     """
 
     def __init__(self, sampler: Sampler, model: Autoencoder, lr: float, seed: int) -> None:
@@ -34,28 +34,30 @@ class Fitting(LightningModule):
         """The frozen model, where the sampler is."""
         return self._frozen[0].to(self.device)
 
-    def values(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """What the model makes of a batch, (B, *S), and what the sampler is conditioned on, (B, *C)."""
+    def values(self, batch: Batch, *number: int) -> tuple[Tensor, Tensor | None]:
+        """What the model makes of a batch, (B, *S), and what the sampler is conditioned on, (B, *C).
+
+        Args:
+            batch: Samples.
+            number: What the randomness of this batch is keyed by, beside the seed: its epoch, its place.
+        """
         model = self.model
+        reseed(key(self.seed, *number), self.device)
         x, y, c, mask = (None if part is None else part.to(self.device) for part in batch[:4])
         assert x is not None
         with torch.no_grad():
             return self.sampler.values(model, x, c, mask), given(self.sampler, y, c)
 
-    def nats(self, batch: Batch) -> Tensor:
-        """−log p of each sample of a batch, (B,)."""
-        return -self.sampler.log_prob(*self.values(batch))
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean nats of one batch."""
-        reseed(key(self.seed, self.trainer.current_epoch, batch_idx), self.device)
-        loss = self.nats(batch).mean()
+        """Mean nats of one batch, or an upper bound of them."""
+        loss = -self.sampler.bound(*self.values(batch, self.trainer.current_epoch, batch_idx)).mean()
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch.x))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the nats of one batch to the mean."""
-        self.log("val/loss", self.nats(batch).mean(), on_epoch=True, batch_size=len(batch.x))
+        nats = -self.sampler.log_prob(*self.values(batch, batch_idx))
+        self.log("val/loss", nats.mean(), on_epoch=True, batch_size=len(batch.x))
 
     def on_validation_epoch_end(self) -> None:
         """Stop where nothing can be learned any more.
@@ -78,7 +80,7 @@ def given(sampler: Sampler, y: Tensor | None, c: Tensor | None) -> Tensor | None
     Raises:
         ConfigError: It was fitted to labels, and the data have none.
     """
-    if sampler.condition is None:
+    if not sampler.conditional:
         return None
     if c is None and y is None:
         raise ConfigError("The sampler was fitted to labels, and these data have none: give it the data of its run.")
