@@ -4,8 +4,8 @@ python benchmarks/embed.py [--data FOLDER] [--run RUN] [--rounds N] [--out FOLDE
 
 Every round is a process of its own: the bare loop holds the 60,000 pictures as bytes, encodes batch by batch, and keeps
 the means and log variances; the command reads a .npy file of them and writes a .parquet. A last one reads a file ten
-times as long. Imports and opening the run are not timed, of anyone. CPU seconds are those that other processes on
-the machine do not change. Writes embed-<machine>.csv.
+times as long. Imports and opening the run are not timed, of anyone. CPU seconds are those that other processes on the
+machine do not change. Writes embed-<machine>.csv.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from lit_ae.models.latent import VectorVariational
 from report import installed, machine
 
 HERE = Path(__file__).resolve().parent
-TIMES = 10
 
 
 def arguments() -> argparse.Namespace:
@@ -48,6 +47,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, default=None, help="a finished run of a VAE on MNIST; one step by default")
     parser.add_argument("--rounds", type=int, default=5, help="of which the medians are taken (5)")
     parser.add_argument("--samples", type=int, default=60_000, help="how many pictures (60,000)")
+    parser.add_argument("--times", type=int, default=10, help="how many times as long the long file is (10)")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder for the CSV")
     parser.add_argument("--one", nargs=3, metavar=("KIND", "RUN", "FILE"), help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -79,17 +79,17 @@ def measured(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """A row per contender."""
     x = MNIST(root=str(given.data)).load("train").x[: given.samples].numpy()
     np.save(folder / "x.npy", x)
-    large = np.lib.format.open_memmap(folder / "large.npy", "w+", np.uint8, (TIMES * len(x), *x.shape[1:]))
-    for part in range(TIMES):
+    large = np.lib.format.open_memmap(folder / "large.npy", "w+", np.uint8, (given.times * len(x), *x.shape[1:]))
+    for part in range(given.times):
         large[part * len(x) : (part + 1) * len(x)] = x
     del large
     run = given.run or fitted(given.data, folder)
-    found: dict[str, list[dict[str, float]]] = {"bare": [], "lit_ae embed": [], "lit_ae embed, ten times": []}
+    found: dict[str, list[dict[str, float]]] = {"bare": [], "lit_ae embed": [], "lit_ae embed, long": []}
     for number in range(given.rounds):
         for kind in found:
-            if "ten" in kind and number:
+            if "long" in kind and number:
                 continue
-            file = folder / ("large.npy" if "ten" in kind else "x.npy")
+            file = folder / ("large.npy" if "long" in kind else "x.npy")
             command = [sys.executable, __file__, "--one", kind, str(run), str(file)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             found[kind].append(json.loads(done.stdout.splitlines()[-1]))

@@ -71,7 +71,9 @@ PIXELS = """(id) => {
 COLOURS = """() => {
   const map = document.getElementById('map');
   const data = map.getContext('2d').getImageData(0, 0, map.width, map.height).data, seen = new Set();
-  for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 150) seen.add([data[i] >> 4, data[i + 1] >> 4, data[i + 2] >> 4].join());
+  for (let i = 0; i < data.length; i += 4) {
+    if (data[i + 3] > 150) seen.add([data[i] >> 4, data[i + 1] >> 4, data[i + 2] >> 4].join());
+  }
   return seen.size;
 }"""
 

@@ -92,7 +92,7 @@ def test_a_mask_is_an_input_where_the_encoder_reads_it(cell: str, tmp_path: Path
     real = Batch(torch.randn(7, 2, 5), mask=steps[:, None].expand(-1, 2, -1))
     encoder, _ = programs(model.eval(), real)
     assert [*encoder.inputs] == ["x", "mask"]
-    assert exported.write_onnx(encoder, tmp_path / "encoder.onnx") < 1e-5
+    assert exported.write_torch(encoder, tmp_path / "encoder.pt2") < 1e-5  # against packed sequences
     # a network that does not read the mask does not ask for one
     flat, _ = programs(AE(spec, 3).eval(), real)
     assert [*flat.inputs] == ["x"]
@@ -108,9 +108,7 @@ def test_a_model_without_an_encoder_has_a_decoder() -> None:
 def test_a_file_that_disagrees_is_removed(tmp_path: Path) -> None:
     _, decoder = programs(build("AE").eval(), batch_of("AE", 7))
     wrong = Program(decoder.name, decoder.traced, decoder.inputs, {"x": decoder.outputs["x"] + 0.001})
-    with pytest.raises(
-        ConfigError, match=r"decoder\.pt2 differs from PyTorch by 1\.\de-03, more than 1e-04, and was r"
-    ):
+    with pytest.raises(ConfigError, match=r"decoder\.pt2 differs from PyTorch by 1\.\de-03, more than 1e-04"):
         exported.write_torch(wrong, tmp_path / "decoder.pt2")
     assert not [*tmp_path.iterdir()]
 
@@ -121,7 +119,7 @@ def test_missing_packages_are_named(trained: Path, lit_ae: Console, monkeypatch:
     assert done.status == 2
     assert 'pip install "lit_ae[onnx]"' in done.err
     assert lit_ae("export", str(trained), "--format=exe").status == 2
-    assert lit_ae("export", "nowhere").status == 4
+    assert lit_ae("export", "nowhere", "--format=torch").status == 4
 
 
 @pytest.mark.slow

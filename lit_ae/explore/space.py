@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from itertools import pairwise
 from typing import Any, Literal
 
 import matplotlib
@@ -81,9 +82,9 @@ class Space:
     def describe(self) -> dict[str, Any]:
         """Everything that the page must know before anybody moves."""
         middle, most = self.z.mean(0), np.argsort(-self.spread, kind="stable")[:SLIDERS]
-        axes = (
-            self.plane.axes if len(self.plane.axes) == 2 else np.concatenate([self.plane.axes, np.zeros((1, self.dim))])
-        )
+        axes = self.plane.axes
+        if len(axes) == 1:  # a single latent has no second direction
+            axes = np.concatenate([axes, np.zeros_like(axes)])
         groups, classes = self.groups()
         reach = np.maximum(np.abs(self.z - middle).max(0), 3 * self.spread)
         reach = np.where(reach > 1e-6, reach, 1.0)
@@ -121,7 +122,7 @@ class Space:
         else:
             edges = np.linspace(np.nanmin(y), np.nanmax(y), BINS + 1)
             numbers = np.clip(np.searchsorted(edges, y, side="right") - 1, 0, BINS - 1)
-            names = [f"{low:.3g} to {high:.3g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+            names = [f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges)]
             colours = [to_hex(matplotlib.colormaps["viridis"](i / (BINS - 1))) for i in range(BINS)]
         return numbers.tolist(), [{"name": n, "colour": c} for n, c in zip(names, colours, strict=True)]
 
@@ -155,7 +156,7 @@ class Space:
 
     @torch.inference_mode()
     def encode(self, picture: bytes, number: int | None = None, invert: bool = False) -> tuple[np.ndarray, ...]:
-        """Latents, (D,), of a picture in a file, the picture as the model sees it, and its reconstruction, both (*E)."""
+        """Latents, (D,), of a picture in a file, the picture as the model sees it, (*E), and its reconstruction."""
         x = torch.from_numpy(self.opened(picture, invert))[None].to(self.run.device)
         c = self.condition(1, number)
         z = self.model.embed(x, c)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import io
 import json
@@ -47,9 +48,11 @@ def export(asked: Namespace, flags: Sequence[str]) -> Iterator[str]:
         clear(folder)
     traced: list[Program] = []
     if set(formats) & set(SUFFIXES):
-        few = len(real.x) < 2
-        batch = Batch(*(None if part is None else torch.cat([part, part]) for part in real[:4])) if few else real
-        traced = programs(run.model, batch)
+        if len(real.x) < 2:  # a batch of one would be traced as if there were no others
+            x, y, c, mask = (None if part is None else torch.cat([part, part]) for part in real[:4])
+            assert x is not None
+            real = Batch(x, y, c, mask)
+        traced = programs(run.model, real)
     differences: dict[str, float] = {}
     for kind in formats:
         if kind == "safetensors":
@@ -83,8 +86,7 @@ def clear(folder: Path) -> None:
 
 def write_onnx(program: Program, path: Path) -> float:
     """Write and check an ONNX file."""
-    import onnxruntime
-
+    onnxruntime = importlib.import_module("onnxruntime")  # nothing else needs it
     with torch.no_grad(), quiet():
         made = torch.onnx.export(
             program.traced,
@@ -169,9 +171,8 @@ def store(run: Opened, folder: Path, real: Batch) -> tuple[Path, float]:
     except RunError as error:
         clear_pair(weights, description)
         raise ConfigError(f"{error} Nothing was kept: choose --format onnx.") from error
-    found = max(
-        difference(one, other) for one, other in zip(outputs(again, real), outputs(run.model, real), strict=True)
-    )
+    pairs = zip(outputs(again, real), outputs(run.model, real), strict=True)
+    found = max(difference(one, other) for one, other in pairs)
     if found > TOLERANCE:
         clear_pair(weights, description)
         raise ConfigError(f"{weights} differs from the run by {found:.1e}, and was removed: that is a bug of ours.")

@@ -16,9 +16,9 @@ from torch.export import Dim, ExportedProgram
 from lit_ae.batch import Batch
 from lit_ae.errors import ConfigError
 from lit_ae.models.base import Autoencoder
-from lit_ae.models.coded import Coded
 from lit_ae.models.latent import VectorDecoding, VectorLatent
 from lit_ae.posteriors import DiagonalGaussian
+from lit_ae.quantized import Codes, Quantized
 
 Named = dict[str, Tensor]
 
@@ -53,7 +53,7 @@ class EncoderHalf(Half):
         found = {"z": q.mode}
         if isinstance(q, DiagonalGaussian):
             found["log_variance"] = 2 * q.scale.log()
-        elif isinstance(self.model, Coded):
+        elif isinstance(q, Quantized | Codes):
             found["codes"] = q.codes
         return found
 

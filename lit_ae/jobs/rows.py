@@ -7,6 +7,7 @@ import io
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
@@ -231,7 +232,7 @@ def grouped(chunks: Iterable[Columns]) -> Iterator[Columns]:
             yield {name: values[:count] for name, values in group.items()}
             count = 0
         if n > capacity:
-            capacity = max(n, GROUP // max(1, sum(values[0].size if n else 1 for values in chunk.values())))
+            capacity = max(n, GROUP // sum(prod(values.shape[1:]) for values in chunk.values()))
             group = {name: np.empty((capacity, *values.shape[1:]), values.dtype) for name, values in chunk.items()}
         for name, values in chunk.items():
             group[name][count : count + n] = values

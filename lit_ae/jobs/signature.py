@@ -64,7 +64,7 @@ def text(said: Mapping[str, Any]) -> str:
         lines += [f"## {name}", "", "| | name | type | shape | |", "|---|---|---|---|---|"]
         for way in ("inputs", "outputs"):
             for port in each[way]:
-                shape = " × ".join(str(side) for side in port["shape"])
+                shape = ", ".join(str(side) for side in port["shape"])
                 meaning = MEANINGS.get(port["name"], "samples" if way == "inputs" else "E[x given z]")
                 lines.append(f"| {way[:-1]} | `{port['name']}` | {port['type']} | {shape} | {meaning} |")
         lines.append("")
@@ -101,8 +101,8 @@ def sentences(data: Mapping[str, Any]) -> list[str]:
         lines.append(f"In training these transforms were applied, in this order: {names} (see signature.json).")
     if data.get("columns"):
         lines.append(
-            "Its columns, and the `mean` and `std` of each, are in signature.json: x = (raw − mean) / std goes in, and "
-            "x · std + mean is in the units of the data again."
+            "Its columns, and the `mean` and `std` of each, are in signature.json: x = (raw - mean) / std goes in, and "
+            "x * std + mean is in the units of the data again."
         )
     if data["class_names"]:
         lines.append("Classes: " + ", ".join(f"{i} {name}" for i, name in enumerate(data["class_names"])) + ".")

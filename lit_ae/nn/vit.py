@@ -90,8 +90,8 @@ class ViTEncoder(nn.Module):
         if there is None:
             return with_extra(self.transformer, self.project(cut) + self.positions, extra)
         if torch.compiler.is_exporting():  # a program's shapes do not depend on values: what is absent goes along
-            absent = ~there & there.any(1, keepdim=True)
-            seen = with_extra(self.transformer, self.project(cut) + self.positions, extra, absent)
+            unseen = ~there & there.any(1, keepdim=True)
+            seen = with_extra(self.transformer, self.project(cut) + self.positions, extra, unseen)
             return seen.where(there.unsqueeze(2), self.hidden.to(seen.dtype))
         most = visible or max(1, int(there.sum(1).max()))
         kept = there.int().argsort(dim=1, descending=True, stable=True)[:, :most]
