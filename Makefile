@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench readme example concepts recipes
+.PHONY: demo test lint bench readme example concepts recipes commands
 .DEFAULT_GOAL := demo
 
 .venv/installed: pyproject.toml
@@ -38,3 +38,6 @@ example: .venv/installed  ## write docs/worked_example.md
 
 recipes: .venv/installed  ## write the tables of docs/recipes.md from benchmarks/results
 	$(BIN)/python docs/recipes.py
+
+commands: .venv/installed  ## run what docs/commands.md shows, write its outputs and pictures
+	$(BIN)/python docs/commands.py
