@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -141,10 +142,22 @@ class PictureFiles(DataModule, ABC):
 
 
 class Called(Sequence[str]):
-    """Paths as text."""
+    """Paths as text, below the deepest folder that holds them all.
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = paths
+    Args:
+        paths: The paths.
+        folder: That folder, where it is known.
+    """
+
+    def __init__(self, paths: Sequence[Path], folder: str | None = None) -> None:
+        self.paths, self._folder = paths, folder
+
+    @property
+    def folder(self) -> str:
+        """Where all of them lie."""
+        if self._folder is None:
+            self._folder = os.path.commonpath({path.parent for path in self.paths}) if self.paths else ""
+        return self._folder
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -153,7 +166,9 @@ class Called(Sequence[str]):
     def __getitem__(self, index: slice) -> Called: ...
 
     def __getitem__(self, index: int | slice) -> str | Called:
-        return Called(self.paths[index]) if isinstance(index, slice) else str(self.paths[index])
+        if isinstance(index, slice):
+            return Called(self.paths[index], self.folder)
+        return self.paths[index].relative_to(self.folder).as_posix()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -184,7 +199,7 @@ class Decoded(Source):
         decoder: How a file becomes a tensor.
         num_workers: Processes that decode.
         label_as_condition: Whether labels are also what the model is conditioned on.
-        names: What each file is called; by default its path.
+        names: What each file is called; by default its path below the folder that holds all of them.
     """
 
     def __init__(

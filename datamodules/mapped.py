@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,12 +36,15 @@ class Layout(NamedTuple):
     order: str
 
     def rows(self, index: np.ndarray) -> np.ndarray:
-        """A copy of the samples at these positions. The map lives as long as this call: so its pages are given back."""
+        """A copy of the samples at these positions. A map lives as long as this call: so its pages are given back."""
+        first, n = int(index[0]), len(index)
+        together = int(index[-1]) - first + 1 == n and bool((np.diff(index) == 1).all())
+        if together and self.order == "C":  # half the price of a map
+            size = prod(self.shape[1:])
+            skipped = self.offset + first * size * self.dtype.itemsize
+            return np.fromfile(self.path, self.dtype, n * size, offset=skipped).reshape(n, *self.shape[1:])
         mapped = np.memmap(self.path, self.dtype, "r", self.offset, self.shape, self.order)  # type: ignore[call-overload]
-        first, last = int(index[0]), int(index[-1])
-        if last - first + 1 == len(index) and bool((np.diff(index) == 1).all()):
-            return np.array(mapped[first : last + 1], order="C")
-        return np.ascontiguousarray(mapped[index])
+        return np.array(mapped[first : first + n] if together else mapped[index], order="C")
 
 
 def layout_of(path: Path) -> Layout:

@@ -22,7 +22,7 @@ COMMANDS = {
     "draw": "draw a picture from finished runs: lit_ae draw maps runs/ae/0 runs/vae/0",
     "fit-sampler": "fit a density to a run's latents or codes: lit_ae fit-sampler runs/ae/0 --kind gmm",
     "sample": "draw new samples from a run: lit_ae sample runs/vae/0 --n 10000 --save new.npz",
-    "reconstruct": "write originals beside reconstructions, the worst first: lit_ae reconstruct runs/vae/0 --data photos",
+    "reconstruct": "write reconstructions, the worst first: lit_ae reconstruct runs/vae/0 --data photos",
     "embed": "write latents: lit_ae embed runs/vae/0 --data photos --out z.parquet",
     "decode": "turn latents or codes back into samples: lit_ae decode runs/vae/0 z.parquet",
     "interpolate": "walk between two samples: lit_ae interpolate runs/vae/0",

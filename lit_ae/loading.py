@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from lit_ae.arguments import stored
 from lit_ae.diagnose import diagnose
 from lit_ae.errors import RunError
+from lit_ae.jobs.opening import placed
 from lit_ae.launch import import_classes, quieten
 from lit_ae.lightning_cli import STRICT
 from lit_ae.models.base import Autoencoder
@@ -29,6 +30,7 @@ from lit_ae.storage import load_weights, model_argument
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 FORMAT = 1  # of DESCRIPTION
+PROGRAMS = (".onnx", ".pt2")  # what else an export holds
 TRUSTED = ("lit_ae", "torch", "lightning", "torchmetrics")
 BUILT = (nn.Module, Optimizer, LRScheduler)
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -44,12 +46,18 @@ def load(path: str | Path, device: str = "cpu") -> Autoencoder:
     Args:
         path: The folder of a run, whose best checkpoint is taken; a checkpoint; or a folder that
             `lit_ae export --format safetensors` wrote.
-        device: Where the model goes: "cpu", "cuda", "cuda:1".
+        device: Where the model goes: "cpu", "cuda", "cuda:1", or "auto" for an accelerator where there is one.
 
     Raises:
         RunError: There is no model, its files are damaged, or they name classes that are not ours to build.
+        ConfigError: There is no such device.
     """
-    path = Path(path)
+    path, where = Path(path), placed(device)
+    if path.suffix in PROGRAMS:
+        raise RunError(
+            f"{path} is a program for other readers, which can run code as it is opened: name its run, or "
+            "a folder that lit_ae export --format safetensors wrote."
+        )
     folder = path.parent if path.name in (WEIGHTS, DESCRIPTION) else path
     if (folder / DESCRIPTION).is_file() or (folder / WEIGHTS).is_file():
         model = exported(folder)
@@ -59,7 +67,7 @@ def load(path: str | Path, device: str = "cpu") -> Autoencoder:
         )
     else:
         model = trained(path)
-    return model.to(device).eval()
+    return model.to(where).eval()
 
 
 def trained(path: Path) -> Autoencoder:

@@ -43,3 +43,17 @@ def test_missing_data_end_in_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"throughput: {tmp_path} holds no MNIST/raw")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_page_is_timed(trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn", reason="the page needs it: pip install lit_ae[explore]")
+    command = [sys.executable, SCRIPT.with_name("explore.py"), trained, "--requests", "5", "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("explore-*.csv")
+    with path.open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["variant"], row["requests"], row["shape"]) == ("VAE", "5", "1x8x8")
+    assert 0 < float(row["median_ms"]) <= float(row["p95_ms"])
+    assert row["median_ms"] in done.stdout

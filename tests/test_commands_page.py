@@ -16,7 +16,8 @@ from lit_ae.jobs.parsing import split
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "commands.md").read_text(encoding="utf-8")
 BLOCKS = runpy.run_path(str(DOCS / "commands.py"))["BLOCK"].findall(PAGE)
-SHOWN = [shlex.split(line)[1:] for _, block, _, _ in BLOCKS for line in block.splitlines() if line.startswith("lit_ae ")]
+LINES = [line for _, block, _, _ in BLOCKS for line in block.splitlines()]
+SHOWN = [shlex.split(line)[1:] for line in LINES if line.startswith("lit_ae ")]
 ELSEWHERE = {"draw", "list", "predict", "summary", "validate"}  # README and docs/concepts.md show them
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -15,8 +17,10 @@ from PIL import Image
 
 from conftest import QUICK, Console
 from lit_ae.cli import main
-from lit_ae.jobs.contest import Entry, best, columns, groups
+from lit_ae.jobs.comparison import plain
+from lit_ae.jobs.contest import Entry
 from lit_ae.jobs.opening import opened
+from lit_ae.jobs.ranking import best, columns, direction, groups
 from lit_ae.runs import Run
 
 
@@ -38,22 +42,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(name: str = "a", likelihood: str = "Gaussian", config: dict | None = None, **values: float) -> Entry:
     none = torch.zeros(1, 2)
-    return Entry(
-        Run(Path(f"runs/{name}/0")),
-        name,
-        config or {},
-        likelihood,
-        "",
-        1,
-        values,
-        none,
-        none,
-        none,
-        None,
-        None,
-        None,
-        None,
-    )
+    more = {"y": None, "drawn": None, "class_names": None, "span": None, "source": "", "features": "", "data": ""}
+    run = Run(Path(f"runs/{name}/0"))
+    return Entry(run, name, config or {}, likelihood, count=1, values=values, x=none, x_hat=none, z=none, **more)
 
 
 def test_runs_that_differ_by_their_seed_alone_are_one_row() -> None:
@@ -77,6 +68,35 @@ def test_the_best_is_marked_where_numbers_compare() -> None:
     mixed = groups([made("a", elbo=-3.0, mse=1.0), replace(made("b", elbo=1.0, mse=2.0), likelihood="Bernoulli")])
     assert best(mixed, "elbo") == [False, False]
     assert best(mixed, "mse") == [True, False]
+    other = groups([made("a", fid=1.0, psnr=1.0), replace(made("b", fid=2.0, psnr=2.0), features="another network")])
+    assert best(other, "fid") == [False, False]
+    assert best(other, "psnr") == [False, True]
+    assert [direction(name) for name in ("elbo", "kid", "mig", "parameters", "active_units")] == [1, -1, 1, 0, 0]
+
+
+def test_columns_have_an_order_of_their_own_and_many_become_lines() -> None:
+    found = groups(
+        [made("a", parameters=3.0, mse=1.0), made("b", mse=2.0, parameters=4.0, elbo=1.0), made("c", elbo=2.0)]
+    )
+    assert columns(found) == ["elbo", "mse", "parameters"]
+    assert plain(found)[0].split()[0] == "run"
+    names = (
+        "mse",
+        "psnr",
+        "ssim",
+        "fid",
+        "kid",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "mig",
+        "sap",
+        "modularity",
+    )
+    lines = plain(groups([made(name, **dict.fromkeys(names, 1.0)) for name in "ab"]))
+    assert [line.split()[0] for line in lines][:5] == ["run", "runs", "p(x|z)", "MSE", "PSNR"]
+    assert max(map(len, lines)) < 60
 
 
 @pytest.mark.slow
@@ -124,14 +144,29 @@ def test_tables_pictures_and_a_page(runs: Path, console: Console, tmp_path: Path
 def test_measures_of_lit_ae_test_are_taken_over(runs: Path, lit_ae: Console, tmp_path: Path) -> None:
     for number in (0, 1):
         shutil.copytree(runs / "vae" / str(number), tmp_path / str(number))
-        (tmp_path / str(number) / "metrics.json").write_text(
-            f'{{"fid": {10 + number}, "fid_standard_error": 1, "n": 5}}'
-        )
-    assert lit_ae("compare", "0", "1", "--out=out").status == 0
-    with (tmp_path / "out" / "comparison.csv").open(newline="") as file:
-        (row,) = csv.DictReader(file)
+        found = {"fid": 10 + number, "fid_standard_error": 1, "n": 5, "checkpoint": "checkpoints/best.ckpt"}
+        (tmp_path / str(number) / "metrics.json").write_text(json.dumps(found))
+
+    def compared(*arguments: str) -> dict[str, str]:
+        assert lit_ae("compare", *arguments, "--out=out", "--overwrite").status == 0
+        with (tmp_path / "out" / "comparison.csv").open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        return row
+
+    row = compared("0", "1")
     assert float(row["fid"]) == 10.5
     assert "n" not in row
+    assert "fid" not in compared("0", "1", "--split=val")  # they are of the test split
+    assert "fid" not in compared("0/checkpoints/last.ckpt", "1/checkpoints/last.ckpt")  # and of the best checkpoint
+
+
+def test_samples_are_those_of_a_fitted_sampler(runs: Path, lit_ae: Console, tmp_path: Path) -> None:
+    run = shutil.copytree(runs / "ae" / "0", tmp_path / "ae")
+    assert lit_ae("fit-sampler", str(run), "--kind=gmm", "--sampler.components=3").status == 0
+    assert lit_ae("compare", str(run), "--out=out").status == 0
+    assert (tmp_path / "out" / "samples.png").is_file()
+    (tmp_path / "file").write_text("")
+    assert lit_ae("compare", str(run), "--out=file", "--overwrite").status == 2
 
 
 def test_other_data_are_refused_in_one_sentence(runs: Path, lit_ae: Console) -> None:
@@ -149,20 +184,15 @@ def test_vectors_have_tables_and_maps(runs: Path, lit_ae: Console, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_configs_are_trained_once_and_compared(console: Console) -> None:
-    arguments = ("--train", "ae", "--seeds=2", "--out=out", "--overwrite")
-    flags = ("--trainer.max_epochs", "1", "--trainer.callbacks=[]", "--trainer.accelerator=cpu")
-    done = console("compare", *arguments, *flags)
-    assert done.status == 0, done.err
-    assert [line for line in done.out.splitlines() if line.startswith(("trained", "found"))] == [
-        "trained  runs/ae/0",
-        "trained  runs/ae/1",
-    ]
-    again = console("compare", *arguments, *flags)
-    assert [line for line in again.out.splitlines() if line.startswith(("trained", "found"))] == [
-        "found    runs/ae/0",
-        "found    runs/ae/1",
-    ]
+def test_configs_are_trained_once_and_compared(lit_ae: Console) -> None:
+    def trained(*arguments: str) -> list[str]:
+        flags = ("--trainer.max_epochs", "1", "--trainer.callbacks=[]", "--trainer.accelerator=cpu")
+        done = lit_ae("compare", "--train", "ae", *arguments, "--out=out", *flags)
+        assert done.status == 0, done.err
+        return [line for line in done.out.splitlines() if line.startswith(("trained", "found"))]
+
+    assert trained("--seeds=1") == ["trained  runs/ae/0"]
+    assert trained("--seeds=2", "--overwrite") == ["found    runs/ae/0", "trained  runs/ae/1"]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +211,8 @@ def test_bad_input(arguments: tuple[str, ...], status: int, words: str, lit_ae: 
     assert len(done.err.splitlines()) == 1
 
 
-def test_a_training_that_fails_ends_with_its_status(lit_ae: Console) -> None:
+def test_a_training_that_fails_ends_with_its_status(lit_ae: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
     done = lit_ae("compare", "--train", "ae", "--model.latent_dmi=3")
-    assert done.status == 2
+    assert done.status == 1
     assert "failed: see above" in done.err

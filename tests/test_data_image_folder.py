@@ -39,6 +39,18 @@ def test_train_val_and_test_folders_are_the_splits(tmp_path: Path) -> None:
     assert torch.equal(there(batches(data, "test")[0].c), there(batches(data, "test")[0].y))
 
 
+def test_pictures_are_called_by_their_place_below_the_folder_that_holds_them_all(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        fill(tmp_path / name, {"dog": 2, "cat": 3})
+    for memory in (0, 1024):
+        names = folder(tmp_path, memory_mib=memory).split("test")[0].names
+        assert names is not None
+        assert [*names] == ["cat/000.png", "cat/001.png", "cat/002.png", "dog/000.png", "dog/001.png"]
+        assert [*names[1:4]] == ["cat/001.png", "cat/002.png", "dog/000.png"]
+    fill(tmp_path / "one", {"cat": 30})
+    assert (folder(tmp_path / "one").split("train")[0].names or "")[0] == "000.png"
+
+
 def test_validation_and_test_are_held_out_where_they_have_no_folder(tmp_path: Path) -> None:
     fill(tmp_path, {"a": 60, "b": 40})
     data = folder(tmp_path, test_fraction=0.2, val_fraction=0.25)

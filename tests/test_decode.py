@@ -93,6 +93,17 @@ def test_a_class_for_all(trained_runs: Path, lit_ae: Console, tmp_path: Path) ->
     assert lit_ae("decode", str(folder), "z.npy", "--out=y.npy", "--class=10").status == 2
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".parquet"])
+def test_latents_of_half_the_precision_are_half_the_bits(
+    suffix: str, trained_runs: Path, lit_ae: Console, tmp_path: Path
+) -> None:
+    folder = str(trained_runs / "vae" / "0")
+    embedded = lit_ae("embed", folder, f"--out=z{suffix}", "--dtype=float16")
+    decoded = lit_ae("decode", folder, f"z{suffix}", "--out=x.npz")
+    assert "16 x 16" in embedded.out
+    assert decoded.out.splitlines()[1] == embedded.out.splitlines()[1]
+
+
 def test_csv_files_of_latents(trained_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
     z = np.random.default_rng(0).normal(size=(4, 16))
     pd.DataFrame(z, columns=[f"z{i}" for i in range(16)]).to_csv(tmp_path / "z.csv", index=False)

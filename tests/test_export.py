@@ -27,9 +27,10 @@ def onnx(path: Path, **given: np.ndarray) -> list[np.ndarray]:
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, given)
 
 
-def test_all_formats_agree_with_the_run(trained: Path, lit_ae: Console, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_all_formats_agree_with_the_run(trained: Path, console: Console, lit_ae: Console, tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    done = lit_ae("export", str(trained), "--format=all", f"--out={folder}")
+    done = console("export", str(trained), "--format=all", f"--out={folder}")
     assert (done.status, done.err) == (0, "")
     files = ["encoder.onnx", "decoder.onnx", "encoder.pt2", "decoder.pt2", "model.safetensors"]
     for name, text in zip(files, done.out.splitlines(), strict=False):
@@ -51,6 +52,8 @@ def test_all_formats_agree_with_the_run(trained: Path, lit_ae: Console, tmp_path
     assert [port["name"] for port in said["programs"]["encoder"]["outputs"]] == ["z", "log_variance"]
     assert said["data"]["value_range"] == [0.0, 1.0]
     readme = (folder / "README.md").read_text()
+    assert "pictures of bytes are divided by 255" in readme
+    assert "A .pt2 file can run code as it is opened" in readme
     assert '[z, log_variance] = onnxruntime.InferenceSession("encoder.onnx").run(None, {"x": x})' in readme
     # nothing is written over, and with --overwrite nothing of an earlier export stays
     again = lit_ae("export", str(trained), f"--out={folder}")
@@ -58,6 +61,9 @@ def test_all_formats_agree_with_the_run(trained: Path, lit_ae: Console, tmp_path
     assert "is there already: add --overwrite" in again.err
     assert lit_ae("export", str(trained), "--format=safetensors", f"--out={folder}", "--overwrite").status == 0
     assert not list(folder.glob("*.onnx"))
+    (tmp_path / "file").write_text("")
+    refused = lit_ae("export", str(trained), "--out=file", "--overwrite")
+    assert (refused.status, refused.err) == (2, "lit_ae: file is a file: name a folder.\n")
 
 
 def test_conditions_and_codes_are_named(trained_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
@@ -71,8 +77,15 @@ def test_conditions_and_codes_are_named(trained_runs: Path, lit_ae: Console, tmp
     np.testing.assert_allclose(made, opened_run.model.reconstruct(batch.x, batch.c), atol=1e-5)
 
 
-TRACED = ("AE-conv", "HierarchicalVAE", "HierarchicalVAE-condition", "MaskedAutoencoder-condition", "VQVAE-residual")
-TRACED += ("VQVAE-FSQ", "CategoricalVAE", "AutoencoderKL-condition", "CVAE", "SparseAE-topk", "TargetProp-condition")
+def test_a_table_says_how_its_columns_are_scaled(trained_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
+    assert lit_ae("export", str(trained_runs / "plane" / "0"), "--format=safetensors", "--out=out").status == 0
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert "bytes" not in readme
+    assert ".pt2" not in readme
+
+
+TRACED = ("AE-conv", "HierarchicalVAE-condition", "MaskedAutoencoder-condition", "VQVAE-residual")  # one of each kind
+TRACED += ("CategoricalVAE", "AutoencoderKL-condition", "SparseAE-topk", "TargetProp-condition")
 
 
 @pytest.mark.parametrize("name", TRACED)
@@ -120,10 +133,3 @@ def test_missing_packages_are_named(trained: Path, lit_ae: Console, monkeypatch:
     assert 'pip install "lit_ae[onnx]"' in done.err
     assert lit_ae("export", str(trained), "--format=exe").status == 2
     assert lit_ae("export", "nowhere", "--format=torch").status == 4
-
-
-@pytest.mark.slow
-def test_the_console_script(trained: Path, console: Console, tmp_path: Path) -> None:
-    done = console("export", str(trained), "--format", "onnx", "--out", "vae")
-    assert (done.status, done.err) == (0, "")
-    assert (tmp_path / "vae" / "decoder.onnx").stat().st_size > 1000

@@ -240,6 +240,7 @@ MISTAKES = [
     ("fit-sampler {ae} --kind gmm --sampler.covariance_type round", 2, "covariance_type"),
     ("fit-sampler {plane} --kind gmm --condition label --sampler.components 60", 2, "too few for 60 components"),
     ("fit-sampler {ae} --kind knn --sampler.neighbours 5000", 2, "too few for their neighbour number 5000"),
+    ("fit-sampler {ae} --kind gmm --device meter", 2, "There is no device 'meter' here"),
     ("fit-sampler {ae} --kind maf --sampler.width 0", 2, "width is 0"),
     ("fit-sampler {ae} --kind spline --sampler.bins 1", 2, "bins is 1"),
     ("fit-sampler {ae} --kind two_stage --sampler.samples 0", 2, "samples is 0"),

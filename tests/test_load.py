@@ -13,7 +13,7 @@ import torch
 
 import lit_ae as package
 from conftest import Console
-from lit_ae.errors import RunError
+from lit_ae.errors import ConfigError, RunError
 from lit_ae.jobs.opening import opened
 from lit_ae.models.vae import VAE
 
@@ -49,7 +49,7 @@ def test_a_run_a_checkpoint_and_an_export_are_the_same_model(trained: Path, expo
 
 
 def test_importing_the_package_imports_no_torch() -> None:
-    code = "import lit_ae, sys; assert 'torch' not in sys.modules; lit_ae.load; assert 'torch' in sys.modules"
+    code = "import lit_ae, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         package.lode  # noqa: B018
@@ -114,3 +114,8 @@ def test_what_is_no_model_says_so(tmp_path: Path, lit_ae: Console) -> None:
     (tmp_path / "encoder.onnx").write_bytes(b"")
     with pytest.raises(RunError, match=r"holds programs, but no model\.safetensors"):
         package.load(tmp_path)
+    for name in ("encoder.onnx", "encoder.pt2"):
+        with pytest.raises(RunError, match="can run code as it is opened"):
+            package.load(tmp_path / name)
+    with pytest.raises(ConfigError, match="There is no device 'frog' here"):
+        package.load(tmp_path, "frog")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import torch
 
 from datamodules import MNIST, Arrays, Bundled, CelebA, Digits, ImageFolder, InMemory, Points, Samples, Sequences
 from datamodules.base import DataModule
+from datamodules.mapped import layout_of
 from datamodules.samples import Source
 from folders_for_tests import fill, folder, save
 from lit_ae.batch import ConfigError, DataError
@@ -254,3 +255,13 @@ def test_large_arrays_are_read_as_they_are_asked_for(which: type[DataModule], tm
     assert last is not None
     np.testing.assert_allclose(data.arrays(last.x)[-1], 0.5, atol=1e-6)
     assert peak < 4 * 2**20  # of 25 MB
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("rows", [[2, 3, 4], [4, 0, 9], [9]])
+def test_rows_of_a_large_file(order: Literal["C", "F"], rows: list[int], tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(10, 3, 2)).astype(">f4")
+    np.save(tmp_path / "x.npy", np.array(values, order=order))
+    found = layout_of(tmp_path / "x.npy").rows(np.array(rows))
+    np.testing.assert_array_equal(found, values[rows])
+    found += 1  # it is a copy

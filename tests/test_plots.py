@@ -19,6 +19,7 @@ from lit_ae.plots import (
     samples,
     traversals,
 )
+from lit_ae.plots.samples import shown
 from lit_ae.plots.tiles import montage
 
 
@@ -110,3 +111,11 @@ def test_interpolation_ends_at_its_ends_and_great_circles_keep_the_norm() -> Non
 
 
 # ---- where they go
+
+
+def test_no_line_leads_from_one_value_of_a_sequence_to_the_next() -> None:
+    x = shown(np.arange(12.0).reshape(2, 2, 3), 1)
+    assert x.shape == (2, 7)
+    np.testing.assert_array_equal(x[0], [0, 1, 2, np.nan, 3, 4, 5])
+    assert shown(np.zeros((2, 1, 3)), 1).shape == (2, 3)
+    assert shown(np.zeros((2, 1, 3, 3)), 1).shape == (2, 1, 3, 3)

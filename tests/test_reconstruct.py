@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from conftest import Console
 from folders_for_tests import fill, save
 from lit_ae.cli import main
+from lit_ae.jobs import reconstructed
 from lit_ae.jobs.opening import opened
+from lit_ae.plots.restored import Shown, restored
 from test_decode import QUICK
 
 
@@ -70,7 +74,9 @@ def test_a_mask_is_filled_in(trained_runs: Path, lit_ae: Console, tmp_path: Path
     assert lit_ae("reconstruct", str(trained_runs / "plane" / "0"), "--mask=mask.png").status == 2
 
 
-def test_missing_cells_of_a_table_are_filled_in(lit_ae: Console, tmp_path: Path) -> None:
+def test_missing_cells_of_a_table_are_filled_in(
+    lit_ae: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     random = np.random.default_rng(0)
     table = pd.DataFrame({"id": range(100), "height": random.normal(170, 10, 100), "mass": random.normal(70, 5, 100)})
     table["kind"] = random.choice(["cat", "dog", "eel"], 100)
@@ -82,6 +88,13 @@ def test_missing_cells_of_a_table_are_filled_in(lit_ae: Console, tmp_path: Path)
     columns = ["--data.columns=[height,mass,kind]", "--data.missing=mask", "--data.batch_size=16"]
     fit = ["fit", "--model=VAE", "--model.likelihood=Mixed", "--data=Arrays", "--data.path=table.csv", *columns]
     assert main([*fit, *QUICK, "--name=table"]) == 0
+    drawn: list[Shown] = []
+
+    def drawing(bands: list[tuple[str, list[Shown]]], *rest: Any) -> Figure:
+        drawn.extend(sample for _, samples in bands for sample in samples)
+        return restored(bands, *rest)
+
+    monkeypatch.setattr(reconstructed, "restored", drawing)
     done = lit_ae("reconstruct", "runs/table/0", "--data=holes.csv", "--out=filled.csv")
     assert (done.status, done.err) == (0, "")
     filled = pd.read_csv(tmp_path / "filled.csv")
@@ -93,6 +106,9 @@ def test_missing_cells_of_a_table_are_filled_in(lit_ae: Console, tmp_path: Path)
     assert filled.loc[5, "kind"] in ("cat", "dog", "eel")
     done = lit_ae("reconstruct", "runs/table/0", "--data=holes.csv", "--out=folder")
     assert "restored folder/holes.csv" in done.out
+    for sample in drawn:  # the model's own values, of which the errors are, not the cells that a file keeps
+        assert sample.seen is not None
+        assert np.nanmean((sample.seen - sample.restored) ** 2) == pytest.approx(sample.error, rel=1e-4)
 
 
 def test_a_masked_autoencoder_restores_what_it_hides(lit_ae: Console, tmp_path: Path) -> None:

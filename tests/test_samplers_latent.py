@@ -21,7 +21,7 @@ from lit_ae.models.ae import AE
 from lit_ae.models.latent import VectorDecoding
 from lit_ae.samplers.base import Estimator
 from lit_ae.samplers.gmm import GMMSampler
-from lit_ae.samplers.knn import KNNSampler
+from lit_ae.samplers.knn import KNNSampler, total
 from lit_ae.samplers.latents import LatentSampler
 from lit_ae.samplers.maf import MAFSampler
 from lit_ae.samplers.spline import SplineSampler
@@ -232,6 +232,11 @@ def test_kernels_by_hand() -> None:
     torch.testing.assert_close(sampler.log_prob(at)[0], expected)
     drawn = sampler.sample(50, temperature=0.0)
     assert torch.cdist(drawn, values).amin(1).max() < 1e-5
+
+
+def test_sums_of_densities_far_apart() -> None:
+    log_p = torch.tensor([[0.0, -1.0, -1e4], [-5e3, -5e3, -torch.inf], [1e4, -1e4, 0.0]])
+    torch.testing.assert_close(total(log_p.clone()), log_p.logsumexp(1))
 
 
 def test_kernels_of_latents_that_are_there_twice() -> None:

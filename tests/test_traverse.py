@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from conftest import Console
+from lit_ae.jobs import traversed
 from lit_ae.jobs.opening import opened
 from lit_ae.jobs.traversed import Spread, chosen, moved, order, places, spread_of, verdict
 
@@ -55,7 +56,15 @@ def test_rates_are_those_of_the_model(trained_runs: Path) -> None:
     ("name", "arguments"),
     [("vae", ()), ("ae", ("3", "--quantile=0.05")), ("cvae", ("--dims", "2", "1")), ("plane", ("1",))],
 )
-def test_pictures(name: str, arguments: tuple[str, ...], trained_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
+def test_pictures(
+    name: str,
+    arguments: tuple[str, ...],
+    trained_runs: Path,
+    lit_ae: Console,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(traversed, "MOMENTS", 3)
     done = lit_ae("traverse", str(trained_runs / name / "0"), *arguments, "--steps=3", "--out=out")
     assert (done.status, done.err) == (0, "")
     assert done.out.splitlines()[:2] == ["picture   out/traversal.png", "animation out/traversal.gif"]

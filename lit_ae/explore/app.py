@@ -79,10 +79,10 @@ def build(space: Space, host: str = "127.0.0.1") -> App:
             raise HTTPException(422, f"There is no class {number}.")
         return number
 
-    def shown(x: np.ndarray) -> Response:
+    def shown(x: np.ndarray, mask: np.ndarray | None = None) -> Response:
         if space.picture:
             return Response(space.png(x), media_type="image/png")
-        return JSONResponse({"values": space.values(x)})
+        return JSONResponse({"values": space.values(x, mask)})
 
     @app.get("/")
     def page() -> FileResponse:
@@ -94,7 +94,7 @@ def build(space: Space, host: str = "127.0.0.1") -> App:
 
     @app.get("/api/sample/{number}")
     def sample(number: int) -> Response:
-        return shown(np.asarray(space.data.x[inside(number)].float().cpu()))
+        return shown(*space.sample(inside(number)))
 
     @app.get("/api/latents/{number}")
     def latents_of(number: int) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def build(space: Space, host: str = "127.0.0.1") -> App:
     @app.post("/api/morph")
     def morph(asked: Annotated[Morph, Body()]) -> dict[str, Any]:
         walked = space.walk(latents(asked.a), latents(asked.b), asked.steps, asked.way)
-        made = space.decode(walked.astype(np.float32), condition(asked.condition))
+        made = space.decode(walked, condition(asked.condition))
         kept = {"points": space.project(walked).tolist()}
         return kept | {"frames": [space.link(x) if space.picture else space.values(x) for x in made]}
 

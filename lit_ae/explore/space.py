@@ -18,7 +18,9 @@ from datamodules.sequences import Sequences
 from datamodules.tabular import Tabular
 from lit_ae.batch import Batch
 from lit_ae.errors import ConfigError
+from lit_ae.jobs.measured import inputs
 from lit_ae.jobs.opening import Opened, Split
+from lit_ae.jobs.walks import arc, line
 from lit_ae.plots.latent import Plane, is_classes, label
 from lit_ae.plots.style import ACCENT, array, colour
 from lit_ae.plots.tiles import is_picture, limits
@@ -54,12 +56,8 @@ class Space:
         self.conditioned = self.model.spec.condition_shape is not None
         parts = []
         for start in range(0, len(self.data.x), CHUNK):
-            x, c, mask = (
-                None if part is None else part[start : start + CHUNK]
-                for part in (self.data.x, self.data.c if self.conditioned else None, self.data.mask)
-            )
-            assert x is not None
-            parts.append(self.model.embed(x, c, mask))
+            part = (None if each is None else each[start : start + CHUNK] for each in inputs(self.data))
+            parts.append(self.model.embed(*part))  # type: ignore[arg-type]
         z = torch.cat(parts).float()
         self.latent_shape = tuple(z.shape[1:])
         self.z = array(z.flatten(1))
@@ -134,10 +132,16 @@ class Space:
         return self.run.class_names or [str(i) for i in range(count)]
 
     def units(self) -> dict[str, Any]:
-        """Names of columns where samples are numbers."""
-        if isinstance(self.run.data, Tabular | Sequences):
-            return {"columns": self.run.data.column_names}
-        return {"columns": []}
+        """Names of columns where samples are numbers, and the least and the greatest value of each in the data."""
+        if self.picture or len(self.model.input_shape) > 1:
+            ranges = []
+        else:
+            x = self.unscaled(array(self.data.x))
+            if self.data.mask is not None:
+                x = np.where(array(self.data.mask), x, np.nan)
+            ranges = np.nan_to_num([np.nanmin(x, 0, initial=np.inf), np.nanmax(x, 0, initial=-np.inf)]).T.tolist()
+        named = isinstance(self.run.data, Tabular | Sequences)
+        return {"columns": self.run.data.column_names if named else [], "ranges": ranges}  # type: ignore[attr-defined]
 
     def condition(self, n: int, number: int | None = None) -> Tensor | None:
         """The condition of n pictures: a class, else that of one of the samples."""
@@ -178,7 +182,9 @@ class Space:
                 image = ImageOps.exif_transpose(file).convert("RGBA")
         except NoPictureError:
             raise
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        except Image.DecompressionBombError as error:
+            raise NoPictureError("The picture has too many pixels: make it smaller.") from error
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
             raise NoPictureError("That is no picture: choose a PNG, JPEG, WebP, BMP or GIF file.") from error
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = ImageOps.fit(image.convert("RGB" if channels == 3 else "L"), (width, height), Image.Resampling.LANCZOS)
@@ -200,19 +206,24 @@ class Space:
         """A picture as the address that holds it."""
         return "data:image/png;base64," + base64.b64encode(self.png(x)).decode()
 
-    def values(self, x: np.ndarray) -> list[Any]:
-        """A sample of numbers, in the units of the data: (D,), or (F, T)."""
+    def unscaled(self, x: np.ndarray) -> np.ndarray:
+        """Samples of numbers in the units of the data."""
         data = self.run.data
-        if isinstance(data, Tabular | Sequences):
-            x = x * array(data.std) + array(data.mean)
-        found: list[Any] = np.round(np.nan_to_num(x.astype(np.float64)), 5).tolist()
-        return found
+        return data.arrays(torch.from_numpy(x)) if isinstance(data, Tabular | Sequences) else x
+
+    def values(self, x: np.ndarray, mask: np.ndarray | None = None) -> list[Any]:
+        """A sample of numbers in the units of the data, (D,) or (F, T); None where it is not observed."""
+        found = np.round(np.nan_to_num(self.unscaled(x).astype(np.float64)), 5).astype(object)
+        if mask is not None:
+            found[~np.broadcast_to(mask, x.shape)] = None
+        return list(found.tolist())
+
+    def sample(self, number: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """A sample of the map, (*E), and what of it is observed."""
+        mask = self.data.mask
+        return array(self.data.x[number]), None if mask is None else array(mask[number])
 
     def walk(self, a: np.ndarray, b: np.ndarray, steps: int, way: Literal["linear", "spherical"]) -> np.ndarray:
-        """Latents, (steps, D), from one to another."""
-        t = np.linspace(0, 1, steps)[:, None]
-        lengths = np.linalg.norm(a), np.linalg.norm(b)
-        angle = np.arccos(np.clip(a @ b / max(lengths[0] * lengths[1], 1e-12), -1, 1))
-        if way == "linear" or np.sin(angle) < 1e-4:
-            return (1 - t) * a + t * b
-        return (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
+        """Latents, (steps, D), from one to another: those of `lit_ae interpolate`."""
+        start, stop = torch.from_numpy(a), torch.from_numpy(b)
+        return array((line if way == "linear" else arc)(start, stop, steps))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from lit_ae.errors import ConfigError
-from lit_ae.jobs.parsing import Parser, above, common, split, vacant
+from lit_ae.jobs.parsing import Parser, above, common, split, vacant_folder
 
 DESCRIPTION = """Measure several runs on the same data and lay them side by side: tables as Markdown and CSV, one page
 of HTML that holds all, and pictures: rate-distortion plane, latent maps, reconstructions, samples. Runs that differ by
@@ -20,8 +20,9 @@ EPILOG = """  --data.*             a setting of the data that beats the runs' ow
 With --train each config is first trained with the seeds 0, 1, ..., by lit_ae fit, which gets all flags such as
 --data.root, --model.latent_dim and --trainer.max_epochs; what was so trained before is not trained again.
 
-Columns of nats, errors, size and time are measured here, those of RUN/metrics.json are taken over where lit_ae test
-wrote it for all runs. Nats are marked as best only among runs of one likelihood."""
+Nats, errors, size and time are measured here. Of the test split, all else that lit_ae test wrote into RUN/metrics.json
+of the same checkpoint is taken over. A measure has a column where two rows have it. The best is marked among nats of
+one likelihood, and among FIDs and the like of one network and number of samples."""
 FIT = ("--data.", "--model.", "--trainer.", "--logger", "--config", "--print")
 
 
@@ -64,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
             raise ConfigError(f"{wrong[0].partition('=')[0]} is for training: add --train CONFIG, or leave it out.")
         if not asked.folders:
             raise ConfigError("Nothing to compare: name folders of runs, or --train CONFIG ...")
-    vacant(asked.out, asked.overwrite)
+    vacant_folder(asked.out, asked.overwrite)
     trained = import_module("lit_ae.jobs.trained").train(asked, flags) if asked.train else []
     folders = [*asked.folders, *trained]
     for line in import_module("lit_ae.jobs.compared").compare(asked, folders, [] if asked.train else flags):

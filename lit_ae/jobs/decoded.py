@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,14 @@ def decode(asked: Namespace, flags: Sequence[str]) -> list[str]:
     check(run, out)
     batch_size = asked.batch_size or (run.data.batch_size if isinstance(run.data, DataModule) else 128)
     chunks = stored(path, run.model, batch_size)
-    rows = write_samples(run, out, decoded(run, path, track(chunks, None, "decode"), asked.label))
-    return [f"samples  {out}", f"size     {size(run, path.stat().st_size, rows, 'float32', None)}"]
+    first = next(chunks, None)
+    if first is None:
+        raise DataError(f"{path} holds no samples: write it anew.")
+    kept = first["z"].dtype if "z" in first else np.dtype(np.float32)
+    dtype = "float16" if kept.itemsize == 2 else "float32"  # finer digits are not read
+    whole = track(chain([first], chunks), None, "decode")
+    rows = write_samples(run, out, decoded(run, path, whole, asked.label))
+    return [f"samples  {out}", f"size     {size(run, path.stat().st_size, rows, dtype, None)}"]
 
 
 @torch.no_grad()

@@ -6,10 +6,8 @@ import argparse
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 
-from lit_ae.errors import ConfigError
-from lit_ae.jobs.parsing import Parser, above, common, split, vacant
+from lit_ae.jobs.parsing import Parser, above, common, ending, split, vacant
 
 DESCRIPTION = """Score how little each sample looks like what a run was trained on: the higher, the more anomalous. What
 lies above a quantile of the scores of the run's validation data is called anomalous. Writes a table, in the order of
@@ -79,9 +77,7 @@ def main(argv: Sequence[str]) -> int:
     rest, flags = split(argv, "--data.")
     asked = parser().parse_intermixed_args(rest)
     if asked.out:
-        if Path(asked.out).suffix not in SUFFIXES:
-            raise ConfigError(f"--out is {asked.out}: name a file that ends in {', '.join(SUFFIXES)}.")
-        vacant(asked.out, asked.overwrite)
+        vacant(ending(asked.out, "--out", SUFFIXES), asked.overwrite)
     for line in import_module("lit_ae.jobs.detected").detect(asked, flags):  # torch comes with it
         print(line)
     return 0

@@ -5,10 +5,9 @@ from __future__ import annotations
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 
 from lit_ae.errors import ConfigError
-from lit_ae.jobs.parsing import Parser, above, common, split, vacant
+from lit_ae.jobs.parsing import Parser, above, common, ending, split, vacant
 
 DESCRIPTION = """Write the latents of samples, or their codes where the variant has codes: of a run's own data, or of
 others. Nothing is sampled: latents are the posterior's mode, with its log variance where it has one."""
@@ -58,9 +57,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     rest, flags = split(argv, "--data.")
     asked = parser().parse_args(rest)
-    out = Path(asked.out)
-    if out.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"--out is {asked.out}: name a file that ends in {', '.join(SUFFIXES)}.")
+    out = ending(asked.out, "--out", SUFFIXES)
     if asked.data and asked.split != "test":
         raise ConfigError("--split is for the run's own samples: leave it out, or --data.")
     vacant(out, asked.overwrite)

@@ -19,7 +19,7 @@ from lit_ae import __version__, loading
 from lit_ae.batch import Batch
 from lit_ae.errors import ConfigError, RunError
 from lit_ae.jobs.opening import Opened, opened
-from lit_ae.jobs.parsing import vacant
+from lit_ae.jobs.parsing import vacant_folder
 from lit_ae.jobs.programs import Named, Program, programs, quiet
 from lit_ae.jobs.signature import signature, text
 from lit_ae.models.base import Autoencoder
@@ -41,7 +41,7 @@ def export(asked: Namespace, flags: Sequence[str]) -> Iterator[str]:
     formats = (*SUFFIXES, "safetensors") if asked.format == "all" else (asked.format,)
     if "onnx" in formats and any(importlib.util.find_spec(name) is None for name in NEEDED):
         raise ConfigError('ONNX needs packages of its own: pip install "lit_ae[onnx]", or choose --format torch.')
-    folder = vacant(asked.out or open_run(asked.run).folder / "export", asked.overwrite)
+    folder = vacant_folder(asked.out or open_run(asked.run).folder / "export", asked.overwrite)
     run = opened(asked.run, flags)
     real = run.first(max(SIZES))
     if asked.overwrite:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from lit_ae.arguments import peek
-from lit_ae.jobs.parsing import Parser, above, split
+from lit_ae.jobs.parsing import Parser, above, common, split
 from lit_ae.samplers import kinds, known
 
 DESCRIPTION = """Fit a density to what a finished run makes of its training data, from which lit_ae sample then draws.
@@ -31,7 +31,7 @@ def parser() -> Parser:
     summaries = "\n".join(f"  {kind:<12} {entry.summary.rstrip('.')}" for kind, entry in kinds().items())
     parser = Parser(
         "lit_ae fit-sampler",
-        usage="lit_ae fit-sampler RUN --kind KIND [--epochs N] [--condition label] [--overwrite] [--sampler.* ...]",
+        usage="lit_ae fit-sampler RUN --kind KIND [--epochs N] [--condition label] [--device D] [...]",
         description=DESCRIPTION,
         epilog=EPILOG.format(summaries),
         formatter_class=RawDescriptionHelpFormatter,
@@ -51,6 +51,7 @@ def parser() -> Parser:
         choices=("label",),
         help="learn what each class looks like, so that sample --class can ask for it",
     )
+    common(parser, "device")
     parser.add_argument("--overwrite", action="store_true", help="replace a sampler of this kind that is there already")
     return parser
 

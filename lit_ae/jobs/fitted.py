@@ -26,6 +26,7 @@ from lit_ae.diagnose import diagnose
 from lit_ae.errors import ConfigError, NonFiniteError
 from lit_ae.jobs.kept import Kept, class_of, need, step_of, told
 from lit_ae.jobs.opening import Opened, Split, opened
+from lit_ae.jobs.tracking import track
 from lit_ae.loggers import MetricsCSV
 from lit_ae.models.randomness import reseed
 from lit_ae.profiling import Unprofiled
@@ -48,7 +49,8 @@ def fit(asked: Namespace, flags: Sequence[str]) -> list[str]:
         RunError: The run cannot be opened.
     """
     settings = chosen(asked.kind, [flag for flag in flags if flag.startswith("--sampler.")])
-    run = opened(asked.run, [flag for flag in flags if flag.startswith("--data.")])
+    run = opened(asked.run, [flag for flag in flags if flag.startswith("--data.")], device=asked.device)
+    device = run.device  # the trainer moves the model
     need(asked.kind, run)
     sampler = Kept(run.run, asked.kind)
     if sampler.folder.exists() and not asked.overwrite:
@@ -63,8 +65,10 @@ def fit(asked: Namespace, flags: Sequence[str]) -> list[str]:
     reseed(key(asked.seed), torch.device("cpu"))
     lr = effort.get("lr", LR)
     fitting = Fitting(cls(**arguments), run.model, lr, asked.seed)  # refuses settings before anything is written
+    fitting.to(device)
+    values: Tensor | None = None
     if isinstance(fitting.sampler, Estimator):
-        estimate(fitting, run)
+        values = estimate(fitting, run)
         prepare(sampler.partial, document, asked.overwrite)
         state = {"state_dict": fitting.state_dict(), "global_step": 0}
         write(sampler.partial.checkpoints / "best.ckpt", lambda sink: torch.save(state, sink))
@@ -73,7 +77,7 @@ def fit(asked: Namespace, flags: Sequence[str]) -> list[str]:
         if isinstance(fitting.sampler, LatentSampler) and last is None:
             fitting.sampler.standardise(values for values, _ in seen(fitting, run, "train"))
         train(fitting, run, sampler, effort["epochs"], last)
-    return finish(fitting, run, sampler)
+    return finish(fitting.to(device), run, sampler, values)
 
 
 def training(asked: Namespace, cls: type[Sampler]) -> dict[str, Any]:
@@ -148,10 +152,11 @@ def prepare(partial: Run, document: dict[str, Any], overwrite: bool) -> Path | N
 def train(fitting: Fitting, run: Opened, sampler: Kept, epochs: int, last: Path | None) -> None:
     """Train, and leave with the status of a process that was told to stop."""
     torch.set_flush_denormal(True)
-    partial = sampler.partial
+    partial, device = sampler.partial, fitting.device
     trainer = pl.Trainer(
         max_epochs=epochs,
-        devices=1,
+        accelerator=device.type,
+        devices=[device.index or 0] if device.type == "cuda" else 1,
         logger=MetricsCSV(partial.folder),
         callbacks=[*checkpoints(partial, True), Progress()],
         plugins=[AtomicCheckpointIO()],
@@ -172,7 +177,7 @@ def train(fitting: Fitting, run: Opened, sampler: Kept, epochs: int, last: Path 
 
 def seen(fitting: Fitting, run: Opened, split: Split) -> Iterator[tuple[Tensor, Tensor | None]]:
     """What a sampler is a density of, (B, *S), and its conditions, batch by batch in the order of the data."""
-    for number, batch in enumerate(run.ordered(split)):
+    for number, batch in enumerate(track(run.ordered(split), None, "encode")):
         yield fitting.values(batch, number)
 
 
@@ -183,8 +188,8 @@ def gathered(fitting: Fitting, run: Opened, split: Split) -> tuple[Tensor, Tenso
 
 
 @torch.no_grad()
-def estimate(fitting: Fitting, run: Opened) -> None:
-    """Find a density from all training samples at once.
+def estimate(fitting: Fitting, run: Opened) -> Tensor:
+    """Find a density from all training samples at once, and return what it is a density of, (N, *S).
 
     Raises:
         NonFiniteError: The model makes nothing finite of its data.
@@ -194,29 +199,31 @@ def estimate(fitting: Fitting, run: Opened) -> None:
     if not values.isfinite().all():
         raise NonFiniteError(f"Some latents of {run.run.folder} are not finite: name a checkpoint whose are.")
     fitting.sampler.estimate(values, c, key(fitting.seed))
+    return values
 
 
 @torch.no_grad()
-def finish(fitting: Fitting, run: Opened, sampler: Kept) -> list[str]:
-    """Measure the best epoch, give the folder its final name, and say what is there."""
+def finish(fitting: Fitting, run: Opened, sampler: Kept, values: Tensor | None = None) -> list[str]:
+    """Measure the best epoch, give the folder its final name, and say what is there; `values` are those of training."""
     partial, folder = sampler.partial, sampler.folder
     fitting.load_state_dict(load(partial.checkpoint("best", "last"))["state_dict"])
     fitting.eval()
     found = [*seen(fitting, run, "val")]
     reseed(key(fitting.seed), fitting.device)
-    nats = -torch.cat([fitting.sampler.log_prob(*each) for each in found]).double().mean().item()
-    new = torch.cat([each for each, _ in found])
+    nats = -torch.cat([fitting.sampler.log_prob(*each) for each in found]).cpu().double().mean().item()
+    new = torch.cat([each for each, _ in found]).cpu()
     metrics = {"val_nats": nats}
     said = f"val      {nats:.2f} nats per sample"
     if isinstance(fitting.sampler, CodeSampler):
         codes, length = fitting.sampler.num_codes, fitting.sampler.length
-        apart = independent(gathered(fitting, run, "train")[0], new, codes)
+        apart = independent(gathered(fitting, run, "train")[0].cpu(), new, codes)
         metrics |= {"val_nats_per_code": nats / length, "independent": apart, "uniform": length * log(codes)}
         said += (
             f", {nats / length:.2f} per code; independent places {apart:.2f}, uniform codes {length * log(codes):.2f}"
         )
     elif isinstance(fitting.sampler, LatentSampler):
-        metrics["gaussian"] = single = gaussian((each for each, _ in seen(fitting, run, "train")), new)
+        batches = (each for each, _ in seen(fitting, run, "train")) if values is None else values.split(4096)
+        metrics["gaussian"] = single = gaussian((each.cpu() for each in batches), new)
         said += f"; one Gaussian {single:.2f}"
     text = json.dumps(metrics, indent=2)
     write(partial.folder / "metrics.json", lambda sink: sink.write(text.encode()))

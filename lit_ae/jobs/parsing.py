@@ -45,6 +45,28 @@ def vacant(path: str | Path, overwrite: bool) -> Path:
     return Path(path)
 
 
+def vacant_folder(path: str | Path, overwrite: bool) -> Path:
+    """The path of a folder, where nothing is yet, or a folder that may be written over.
+
+    Raises:
+        ConfigError: Something is there, and --overwrite was not given, or it is a file.
+    """
+    if vacant(path, overwrite).is_file():
+        raise ConfigError(f"{path} is a file: name a folder.")
+    return Path(path)
+
+
+def ending(path: str, flag: str, known: Sequence[str]) -> Path:
+    """The path of a file, in a format that is known by its suffix.
+
+    Raises:
+        ConfigError: There is no such format.
+    """
+    if Path(path).suffix.lower() not in known:
+        raise ConfigError(f"{flag} is {path}: name a file that ends in {', '.join(known)}.")
+    return Path(path)
+
+
 def split(argv: Sequence[str], *prefixes: str) -> tuple[list[str], list[str]]:
     """Arguments without the flags that begin with one of the prefixes, and these flags with their values.
 

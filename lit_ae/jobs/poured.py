@@ -86,27 +86,30 @@ def across(n: int) -> int:
 def save(parts: Iterable[Drawn], path: Path, n: int, run: Opened) -> None:
     """Write n samples as `x`, conditions as `c`, codes or latents as `values`, those that there are; tables by column.
 
+    Samples are in the units of the data's file.
+
     Raises:
         StorageError: The disk is full, or the folder cannot be written.
     """
-    if path.suffix == ".pt":
+    if path.suffix.lower() == ".pt":
         held: dict[str, Tensor] = {}
         start = 0
         for part in parts:
-            for name, value in present(part).items():
+            for name, value in present(part, run).items():
                 held.setdefault(name, torch.empty(n, *value.shape[1:], dtype=value.dtype))
                 held[name][start : start + len(value)] = value
             start += len(part.x)
         write(path, lambda sink: torch.save(held, sink))
-    elif path.suffix in TABLES:
+    elif path.suffix.lower() in TABLES:
         write_rows(path, (named(part, run) for part in parts))
     else:
-        write_rows(path, ({name: value.numpy() for name, value in present(part).items()} for part in parts))
+        write_rows(path, ({name: value.numpy() for name, value in present(part, run).items()} for part in parts))
 
 
-def present(part: Drawn) -> dict[str, Tensor]:
-    """The parts of a chunk that there are."""
-    return {name: value for name, value in part._asdict().items() if value is not None}
+def present(part: Drawn, run: Opened) -> dict[str, Tensor]:
+    """The parts of a chunk that there are, samples in the units of the data's file."""
+    found = {name: value for name, value in part._asdict().items() if value is not None}
+    return found | {"x": torch.from_numpy(run.data.arrays(part.x))} if isinstance(run.data, DataModule) else found
 
 
 def named(part: Drawn, run: Opened) -> Columns:

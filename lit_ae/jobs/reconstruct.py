@@ -5,10 +5,9 @@ from __future__ import annotations
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 
 from lit_ae.errors import ConfigError
-from lit_ae.jobs.parsing import Parser, common, split, vacant
+from lit_ae.jobs.parsing import Parser, common, ending, split, vacant
 
 DESCRIPTION = """Reconstruct samples: figures/reconstruct.png in the run's folder shows the worst, typical ones and the
 best, and reconstruct.csv has the error of every sample, the worst first."""
@@ -61,8 +60,8 @@ def main(argv: Sequence[str]) -> int:
     asked = parser().parse_args(rest)
     if asked.data and asked.split != "test":
         raise ConfigError("--split is for the run's own samples: leave it out, or --data.")
-    if asked.errors and Path(asked.errors).suffix.lower() != ".csv":
-        raise ConfigError(f"--errors is {asked.errors}: name a file that ends in .csv.")
+    if asked.errors:
+        ending(asked.errors, "--errors", (".csv",))
     for path in (asked.out, asked.errors):
         if path:
             vacant(path, asked.overwrite)

@@ -149,9 +149,11 @@ def passed(
             labels.append(batch.y.cpu().numpy())
         filled = x if mask is None or isinstance(run.data, Sequences) else batch.x.where(mask, x)
         observed = None if mask is None else mask.expand_as(batch.x)
+        # where data lack cells, a picture of those that are kept would hide the error
+        drawn = filled if given is not None or isinstance(run.model, MaskedAutoencoder) else x
         for row in range(n):
             own = float(error[row])
-            kept.add(own, start + row, partial(shown, batch, observed, filled, row, own, start, called))
+            kept.add(own, start + row, partial(shown, batch, observed, drawn, row, own, start, called))
         names = None if called(start) is None else [str(called(start + row)) for row in range(n)]
         length = None
         if isinstance(run.data, Sequences) and batch.mask is not None:
@@ -162,12 +164,12 @@ def passed(
 
 
 def shown(
-    batch: Batch, observed: Tensor | None, filled: Tensor, row: int, error: float, start: int, called: Name
+    batch: Batch, observed: Tensor | None, x_hat: Tensor, row: int, error: float, start: int, called: Name
 ) -> Shown:
     """A copy of one sample for the picture."""
     x = batch.x[row].float().cpu().numpy()
     seen = None if observed is None else np.where(observed[row].cpu().numpy(), x, np.nan)
-    return Shown(x.copy(), seen, filled[row].cpu().numpy().copy(), error, called(start + row) or str(start + row))
+    return Shown(x.copy(), seen, x_hat[row].cpu().numpy().copy(), error, called(start + row) or str(start + row))
 
 
 def hidden(run: Opened, batch: Batch, given: Tensor | None) -> tuple[Tensor | None, Tensor | None]:

@@ -79,17 +79,6 @@ class Growing:
         self.sink.flush()
 
 
-def suffix_of(path: Path, known: Sequence[str], flag: str) -> str:
-    """The suffix of a file to be written.
-
-    Raises:
-        ConfigError: There is no such format.
-    """
-    if path.suffix.lower() not in known:
-        raise ConfigError(f"{flag} is {path}: name a file that ends in {', '.join(known)}.")
-    return path.suffix.lower()
-
-
 def write_rows(path: Path, chunks: Iterable[Columns], names: Mapping[str, Sequence[str]] | None = None) -> int:
     """Write chunks of rows in the format of the file's suffix, and return the number of rows.
 

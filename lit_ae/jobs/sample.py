@@ -5,10 +5,9 @@ from __future__ import annotations
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 
 from lit_ae.errors import ConfigError
-from lit_ae.jobs.parsing import Parser, above, common, split, vacant
+from lit_ae.jobs.parsing import Parser, above, common, ending, split, vacant
 from lit_ae.samplers import known
 
 DESCRIPTION = """Draw new samples of a finished run into its folder, figures/samples_<what they come from>.png: from the
@@ -61,7 +60,7 @@ def parser() -> Parser:
     parser.add_argument(
         "--save",
         metavar="FILE",
-        help="write samples, and latents or codes, as .npz or .pt, too; rows of a table as .csv or .parquet",
+        help="write samples, and latents or codes, as .npz or .pt, too; tables as .csv or .parquet as well",
     )
     common(parser, "overwrite")
     return parser
@@ -84,8 +83,8 @@ def main(argv: Sequence[str]) -> int:
         known(asked.sampler)
     if asked.top_p is not None and asked.top_p > 1:
         raise ConfigError(f"--top_p is {asked.top_p:g}: give a number up to 1.")
-    if asked.save and Path(asked.save).suffix not in SUFFIXES:
-        raise ConfigError(f"--save is {asked.save}: name a file that ends in {', '.join(SUFFIXES)}.")
+    if asked.save:
+        ending(asked.save, "--save", SUFFIXES)
     for path in filter(None, (asked.out, asked.save)):
         vacant(path, asked.overwrite)
     sampled = import_module("lit_ae.jobs.sampled")  # torch comes with it

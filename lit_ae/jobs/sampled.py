@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -36,26 +36,13 @@ def sample(asked: Namespace, flags: Sequence[str]) -> list[str]:
     run = opened(asked.run, flags, device=asked.device)
     if asked.out:
         check_pictures(run.model.input_shape)
-    if asked.save and Path(asked.save).suffix in TABLES:
+    if asked.save and Path(asked.save).suffix.lower() in TABLES:
         named(Drawn(torch.zeros(1, *run.model.input_shape)), run)  # refuses what is no table before anything is drawn
     source = chosen(run, asked.sampler)
-    sampler = source.open(run).to(run.device) if source else None
     settings = {name: getattr(asked, name) for name in ("temperature", "top_k", "top_p")}
-    settings = {name: value for name, value in settings.items() if value not in (None, 1.0)}
-    c = conditions(run, sampler, asked.n, asked.label)
-    if settings.keys() - {"temperature"} and not isinstance(sampler, CodeSampler):
-        raise ConfigError("--top_k and --top_p are for samplers of codes: leave them out.")
-
-    def chunk(n: int, c: Tensor | None) -> Drawn:
-        given = None if run.model.spec.condition_shape is None else c
-        if sampler is None:
-            assert isinstance(run.model, Generative)
-            return Drawn(run.model.sample(n, given, temperature=asked.temperature), c)
-        values = sampler.sample(n, c, **settings)
-        return Drawn(sampler.decode(run.model, values, given), c, values)
-
+    drawn = generated(run, source, asked.n, asked.seed, asked.label, settings)
     page = Page(run.model.spec.value_range)
-    parts = page.watch(track(chunks(chunk, asked.n, c, asked.seed, run.device), -(-asked.n // CHUNK), "samples"))
+    parts = page.watch(track(drawn, -(-asked.n // CHUNK), "samples"))
     if asked.out:
         parts = singles(parts, Path(asked.out), asked.n, page)
     if asked.save:
@@ -71,6 +58,45 @@ def sample(asked: Namespace, flags: Sequence[str]) -> list[str]:
     lines += [f"samples  {asked.save}"] if asked.save else []
     lines += [f"pictures {asked.out}"] if asked.out else []
     return lines
+
+
+def generated(
+    run: Opened,
+    source: Kept | None,
+    n: int,
+    seed: int,
+    label: int | None = None,
+    settings: Mapping[str, float | None] | None = None,
+) -> Iterator[Drawn]:
+    """n samples on the CPU by chunks.
+
+    Args:
+        run: The run.
+        source: A sampler of it, or None for the prior.
+        n: Number of samples.
+        seed: Of all that is drawn.
+        label: The class that they are to be; without it, conditions are those of test samples.
+        settings: Temperature, top_k and top_p; None or 1 is left out.
+
+    Raises:
+        ConfigError: There are no classes, or a setting does not fit the sampler.
+        RunError: The sampler cannot be opened.
+    """
+    sampler = source.open(run).to(run.device) if source else None
+    used = {name: value for name, value in (settings or {}).items() if value not in (None, 1.0)}
+    c = conditions(run, sampler, n, label)
+    if used.keys() - {"temperature"} and not isinstance(sampler, CodeSampler):
+        raise ConfigError("--top_k and --top_p are for samplers of codes: leave them out.")
+
+    def chunk(n: int, c: Tensor | None) -> Drawn:
+        given = None if run.model.spec.condition_shape is None else c
+        if sampler is None:
+            assert isinstance(run.model, Generative)
+            return Drawn(run.model.sample(n, given, temperature=used.get("temperature", 1.0)), c)
+        values = sampler.sample(n, c, **used)
+        return Drawn(sampler.decode(run.model, values, given), c, values)
+
+    return chunks(chunk, n, c, seed, run.device)
 
 
 @torch.no_grad()

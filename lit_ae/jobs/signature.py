@@ -13,6 +13,7 @@ from lit_ae import __version__
 from lit_ae.arguments import stored
 from lit_ae.jobs.opening import Opened
 from lit_ae.jobs.programs import Named, Program
+from lit_ae.plots.tiles import is_picture
 
 MEANINGS = {
     "z": "latents: the posterior's means",
@@ -29,6 +30,7 @@ def signature(run: Opened, programs: list[Program], differences: Mapping[str, fl
     settings = stored(run.run)["data"].get("init_args") or {}
     facts: dict[str, Any] = {
         "class": type(data).__name__,
+        "pictures": is_picture(run.model.input_shape),
         "value_range": None if spec.value_range is None else list(spec.value_range),
         "transforms": settings.get("transforms"),
         "num_classes": spec.num_classes,
@@ -87,15 +89,18 @@ def text(said: Mapping[str, Any]) -> str:
             lines.append(f'outputs = torch.export.load("{half}.pt2").module()({given})')
     worst = max((each["greatest_difference"] for each in files.values()), default=0.0)
     lines += ["```", "", f"On real samples every file agrees with PyTorch to {worst:.1e}."]
+    if any(name.endswith(".pt2") for name in files):
+        lines += ["", "A .pt2 file can run code as it is opened: open it only where you trust whoever wrote it."]
     return "\n".join(lines).replace("\n\n```python\n\n", "\n\n```python\n") + "\n"
 
 
 def sentences(data: Mapping[str, Any]) -> list[str]:
     """What must be done to raw samples before they go in, and to those that come out."""
     lines = []
-    if data["value_range"]:
+    if data["value_range"] and data["pictures"]:
         low, high = data["value_range"]
-        lines.append(f"Values lie between {low:g} and {high:g}: pictures of bytes are divided by 255.")
+        bytes_are = ": pictures of bytes are divided by 255" if (low, high) == (0, 1) else ""
+        lines.append(f"Values lie between {low:g} and {high:g}{bytes_are}.")
     if data["transforms"]:
         names = ", ".join(each["class_path"].rsplit(".", 1)[-1] for each in data["transforms"])
         lines.append(f"In training these transforms were applied, in this order: {names} (see signature.json).")
@@ -104,6 +109,8 @@ def sentences(data: Mapping[str, Any]) -> list[str]:
             "Its columns, and the `mean` and `std` of each, are in signature.json: x = (raw - mean) / std goes in, and "
             "x * std + mean is in the units of the data again."
         )
+    if any(data.get("kinds") or ()):
+        lines.append("A column of classes has an element for each of them: 1 for its own, 0 for all others.")
     if data["class_names"]:
         lines.append("Classes: " + ", ".join(f"{i} {name}" for i, name in enumerate(data["class_names"])) + ".")
     return lines or ["x is as the data of the run have it."]

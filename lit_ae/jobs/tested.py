@@ -17,20 +17,19 @@ from lit_ae.jobs.kept import Kept
 from lit_ae.jobs.measured import inputs, restored
 from lit_ae.jobs.opening import Opened, Split
 from lit_ae.jobs.request import RESTORING
-from lit_ae.jobs.sampled import chosen, conditions
+from lit_ae.jobs.sampled import CHUNK, chosen, generated
 from lit_ae.jobs.testing import Asked
 from lit_ae.jobs.tracking import track
 from lit_ae.metrics import pictures
 from lit_ae.metrics.features import Extractor, features
 from lit_ae.metrics.marginal import rows as part_of
 from lit_ae.models.coded import Coded
-from lit_ae.models.generative import Generative, Variational
+from lit_ae.models.generative import Variational
 from lit_ae.models.randomness import reseed
 from lit_ae.plots.tiles import is_picture
 from lit_ae.posteriors import DiagonalGaussian
 from lit_ae.quantized import Codes
 
-CHUNK = 256  # samples generated at once
 ROOM = 2**28  # numbers of latents that are held: of more, those of the first samples
 Columns = dict[str, Tensor]
 
@@ -162,21 +161,7 @@ class Tested:
 
     def generated(self, n: int) -> Iterator[Tensor]:
         """n generated samples by chunks, (B, *E), each with a key of its own; under the conditions of test samples."""
-        device = self.run.device
-        sampler = self.source.open(self.run).to(device) if self.source else None
-        c = conditions(self.run, sampler, n, None)
-        model = self.run.model
-        for number, start in enumerate(range(0, n, CHUNK)):
-            reseed(key(self.asked.seed, number), device)
-            size = min(CHUNK, n - start)
-            part = None if c is None else c[start : start + size].to(device)
-            own = None if model.spec.condition_shape is None else part
-            with torch.no_grad():
-                if sampler is not None:
-                    yield sampler.decode(model, sampler.sample(size, part), own).float()
-                else:
-                    assert isinstance(model, Generative)
-                    yield model.sample(size, own).float()
+        return (part.x.to(self.run.device) for part in generated(self.run, self.source, n, self.asked.seed))
 
     @cached_property
     def extractor(self) -> Extractor | None:

@@ -57,7 +57,7 @@ def anomalies(
         height = page.shape[0]
         lower.set_yticks([height / 4, 3 * height / 4], ["sample", "rebuilt"])
         lower.xaxis.tick_top()
-        lower.set_xticks(centres, [f"{value:.0f}" for value in worst[2]])
+        lower.set_xticks(centres, [f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}" for value in worst[2]])
         lower.tick_params(length=0)
     return figure
 

@@ -15,9 +15,18 @@ Values = Tensor | np.ndarray
 
 
 def shown(x: Values, lead: int) -> np.ndarray:
-    """Samples with `lead` leading dimensions, flattened to vectors where they are no pictures."""
+    """Samples with `lead` leading dimensions, flattened to vectors where they are no pictures.
+
+    A gap, nan, parts the rows of a sequence of several values: no line leads from one to the next.
+    """
     x = array(x)
-    return x if is_picture(x.shape[lead:]) else x.reshape(*x.shape[:lead], -1)
+    event = x.shape[lead:]
+    if is_picture(event):
+        return x
+    if len(event) != 2:
+        return x.reshape(*x.shape[:lead], -1)
+    gap = np.full((*x.shape[:-1], 1), np.nan, np.float32)
+    return np.concatenate([x, gap], -1).reshape(*x.shape[:lead], -1)[..., :-1]
 
 
 def signed(value: float, decimals: int | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from lit_ae.plots.tiles import SMALLEST, curve, curves, montage, sheet
 Values = Tensor | np.ndarray
 ACROSS = 5  # tiles in a row of a frame
 TILE = 1.35  # inches
+LETTERS = 10  # of a title, in an inch
 
 
 @styled
@@ -65,7 +67,7 @@ def frames(
     """
     x = shown(x, 2)
     if x.ndim == 3:
-        low, high = float(x.min()), float(x.max())
+        low, high = float(np.nanmin(x)), float(np.nanmax(x))
         span = (low - 0.05 * (high - low) - 1e-6, high + 0.05 * (high - low) + 1e-6)
     return [frame(row, f"{title}\n{moment}", names, span) for row, moment in zip(x, moments, strict=True)]
 
@@ -89,5 +91,6 @@ def frame(x: np.ndarray, title: str, names: Sequence[str], span: tuple[float, fl
         bare(axes)
     for axes in grid[len(names) :]:
         axes.set_visible(False)
-    figure.suptitle(title, x=0.02, ha="left", fontsize=12)
+    whole = "\n".join(fill(line, int(LETTERS * figure.get_figwidth())) for line in title.split("\n"))
+    figure.suptitle(whole, x=0.02, ha="left", fontsize=12)
     return figure

@@ -49,26 +49,26 @@ class Kernels(Density):
         reach = reach.clamp_min(1e-3 * reach.median().clamp_min(1e-6))  # of latents that are there k times
         self.at, self.widths = z, reach
         if self.bandwidth is None:
-            scores = [self.apart(factor * reach) for factor in FACTORS]
+            scores = self.apart([factor * reach for factor in FACTORS])
             self.widths = FACTORS[max(range(len(FACTORS)), key=scores.__getitem__)] * reach
         else:
             self.widths = self.bandwidth * reach
 
-    def apart(self, widths: Tensor) -> float:
-        """Mean log density of the first latents, each given all but itself."""
-        first = self.at[:JUDGES]
-        parts, start = [], 0
+    def apart(self, choices: list[Tensor]) -> list[float]:
+        """Mean log density of the first latents, each given all but itself, under each choice of widths, (N,)."""
+        first, start = self.at[:JUDGES], 0
+        parts: list[list[Tensor]] = [[] for _ in choices]
         for each in distances(first, self.at):
-            log_p = kernel(each, widths, self.at.shape[1])
             rows = torch.arange(len(each), device=each.device)
-            log_p[rows, start + rows] = -torch.inf
-            parts.append(log_p.logsumexp(1))
+            each[rows, start + rows] = torch.inf
+            for found, widths in zip(parts, choices, strict=True):
+                found.append(total(kernel(each, widths, self.at.shape[1])))
             start += len(each)
-        return float(torch.cat(parts).double().mean())
+        return [float(torch.cat(found).double().mean()) for found in parts]
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density in nats, (B,), of latents, (B, D)."""
-        parts = [kernel(each, self.widths, z.shape[1]).logsumexp(1) for each in distances(z, self.at)]
+        parts = [total(kernel(each, self.widths, z.shape[1])) for each in distances(z, self.at)]
         return torch.cat(parts) - log(len(self.at)) if parts else z.new_empty(0)
 
     def draw(self, n: int, temperature: float) -> Tensor:
@@ -82,12 +82,22 @@ def distances(z: Tensor, points: Tensor) -> Iterator[Tensor]:
     """Distances of latents, (B, D), to points, (N, D), in parts of some rows, (b, N), one after the other."""
     rows = max(1, CELLS // max(1, len(points)))
     for part in z.split(rows) if len(z) else ():
-        yield torch.cdist(part.double(), points.double()).to(z)  # in single precision close points lose all digits
+        # a difference of squares, the default, would leave close points no digits
+        yield torch.cdist(part, points, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def kernel(distance: Tensor, widths: Tensor, dim: int) -> Tensor:
     """Log density in nats, (b, N), of each kernel at a distance, (b, N), from its middle."""
-    return -0.5 * (distance / widths).square() - dim * (widths.log() + 0.5 * log(2 * pi))
+    return distance.square().mul_(-0.5 / widths.square()).sub_(dim * (widths.log() + 0.5 * log(2 * pi)))
+
+
+def total(log_p: Tensor) -> Tensor:
+    """Log of the sum of densities, (b,), of their logs, (b, N), which it overwrites.
+
+    Those 1e-35 times as large as the largest count as that: exp of what leaves the range takes ten times as long.
+    """
+    largest = log_p.amax(1)
+    return log_p.sub_(largest[:, None]).clamp_min_(-80.0).exp_().sum(1).log_().add_(largest)
 
 
 class KNNSampler(EstimatedSampler):

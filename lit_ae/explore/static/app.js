@@ -1,8 +1,12 @@
 // The page of lit_ae explore: plain JavaScript, no build step.
 
-const $ = (id) => document.getElementById(id);
+import { $, dark, palette, shade, state } from "./common.js";
+import { draw, drawBack, layout, lift, project, toPlane } from "./map.js";
+import { rowsOfNames, show } from "./samples.js";
+
 const STEPS = 21;
-const state = { space: null, z: null, held: false, nearest: -1, only: -1, upload: null, path: null, ends: {}, view: null };
+const touch = matchMedia("(pointer: coarse)");
+const subscript = (i) => `z${[...String(i)].map((digit) => String.fromCharCode(0x2080 + Number(digit))).join("")}`;
 
 async function ask(path, question) {
   const options = question === undefined ? {} : question instanceof Blob
@@ -19,222 +23,6 @@ async function ask(path, question) {
 function say(text) {
   $("message").textContent = text || "";
   $("message").hidden = !text;
-}
-
-// ---- what a sample looks like: a picture, or numbers as bars or lines
-
-function show(name, made) {
-  const picture = $(name);
-  if (made instanceof Blob) {
-    const old = picture.src, link = URL.createObjectURL(made);
-    picture.src = link;
-    if (old.startsWith("blob:")) picture.addEventListener("load", () => URL.revokeObjectURL(old), { once: true });
-  } else if (typeof made === "string") {
-    picture.src = made;
-  } else {
-    plot($(`${name}-frame`), made.values || made);
-  }
-}
-
-function plot(frame, values) {
-  const canvas = frame.querySelector("canvas") || frame.appendChild(document.createElement("canvas"));
-  const image = frame.querySelector("img");
-  if (image) image.hidden = true;
-  const { width, height, pen } = sized(canvas);
-  const style = getComputedStyle(document.documentElement), ink = style.getPropertyValue("--soft");
-  pen.clearRect(0, 0, width, height);
-  const rows = Array.isArray(values[0]) ? values : [values];
-  const all = rows.flat(), low = Math.min(0, ...all), high = Math.max(0, ...all, low + 1e-6), pad = 10;
-  const y = (value) => height - pad - ((value - low) / (high - low)) * (height - 2 * pad);
-  pen.strokeStyle = ink;
-  pen.lineWidth = 0.5;
-  pen.beginPath(); pen.moveTo(pad, y(0)); pen.lineTo(width - pad, y(0)); pen.stroke();
-  pen.fillStyle = style.getPropertyValue("--accent");
-  if (state.space.kind === "bars") {
-    const columns = state.space.columns, across = (width - 2 * pad) / values.length;
-    if (columns.length === values.length && values.length <= 12 && width > 120) return bars(pen, values, columns, width, height, ink);
-    values.forEach((value, i) => pen.fillRect(pad + i * across, Math.min(y(value), y(0)), Math.max(across - 1, 1), Math.abs(y(value) - y(0))));
-    return;
-  }
-  pen.lineWidth = 1.5;
-  rows.forEach((row, i) => {
-    pen.strokeStyle = palette(i);
-    pen.beginPath();
-    row.forEach((value, t) => pen.lineTo(pad + (t / Math.max(row.length - 1, 1)) * (width - 2 * pad), y(value)));
-    pen.stroke();
-  });
-}
-
-function bars(pen, values, columns, width, height, ink) {
-  const each = (height - 12) / values.length, reach = values.map((v) => Math.abs(v)), most = Math.max(...reach, 1e-9);
-  pen.font = "11px system-ui, sans-serif";
-  pen.textBaseline = "middle";
-  values.forEach((value, i) => {
-    const y = 6 + i * each;
-    pen.globalAlpha = 0.35;
-    pen.fillRect(6, y + 1, Math.max((reach[i] / most) * (width - 12), 1), each - 2);
-    pen.globalAlpha = 1;
-    const before = pen.fillStyle;
-    pen.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--ink");
-    pen.fillText(columns[i].slice(0, 16), 10, y + each / 2, width * 0.6);
-    pen.textAlign = "right";
-    pen.fillText(number(value, 3), width - 10, y + each / 2);
-    pen.textAlign = "left";
-    pen.fillStyle = before;
-  });
-}
-
-const palette = (i) => ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"][i % 6];
-
-function sized(canvas) {
-  const ratio = window.devicePixelRatio || 1, { width, height } = canvas.getBoundingClientRect();
-  canvas.width = Math.round(width * ratio);
-  canvas.height = Math.round(height * ratio);
-  const pen = canvas.getContext("2d");
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  return { width, height, pen };
-}
-
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const touch = matchMedia("(pointer: coarse)");
-
-function shade(hex) { // the darkest colours would drown in a dark page
-  if (!dark.matches) return hex;
-  const parts = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-  return `rgb(${parts.map((v) => Math.round(v + (255 - v) * 0.3)).join(" ")})`;
-}
-
-const number = (v, digits) => String(Number(v.toPrecision(digits))).replace("-", "−");
-const subscript = (i) => `z${[...String(i)].map((digit) => String.fromCharCode(0x2080 + Number(digit))).join("")}`;
-
-// ---- the plane: from the map to latents and back
-
-const lift = ([x, y]) => state.space.mean.map((m, i) => m + x * state.space.axes[0][i] + y * state.space.axes[1][i]);
-const project = (z) => state.space.axes.map((axis) => axis.reduce((sum, a, i) => sum + a * (z[i] - state.space.mean[i]), 0));
-
-// ---- the map
-
-const back = document.createElement("canvas");
-
-function layout() {
-  const { width, height, pen } = sized($("map")), points = state.space.points;
-  if (!width || !height) return;
-  const xs = points.map((p) => p[0]), ys = points.map((p) => p[1]);
-  const spanOf = (v) => [Math.min(...v), Math.max(...v)];
-  const [left, right] = spanOf(xs), [low, high] = spanOf(ys);
-  const scale = Math.min((width - 64) / Math.max(right - left, 1e-6), (height - 56) / Math.max(high - low, 1e-6), 1e6);
-  const middle = [(left + right) / 2, (low + high) / 2];
-  state.view = { width, height, scale, pen, middle, at: [34 + (width - 34) / 2, (height - 30) / 2] };
-  drawBack();
-  draw();
-}
-
-const toScreen = ([x, y]) => {
-  const { scale, middle, at } = state.view;
-  return [at[0] + (x - middle[0]) * scale, at[1] - (y - middle[1]) * scale];
-};
-const toPlane = (x, y) => {
-  const { scale, middle, at } = state.view;
-  return [middle[0] + (x - at[0]) / scale, middle[1] - (y - at[1]) / scale];
-};
-
-function ticks(low, high, count) {
-  const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
-  const found = [];
-  for (let v = Math.ceil(low / step) * step; v <= high; v += step) found.push(Math.abs(v) < step / 1e6 ? 0 : v);
-  return found.map((v) => [v, number(v, 6)]);
-}
-
-function drawBack() {
-  const { width, height } = state.view, ratio = window.devicePixelRatio || 1;
-  back.width = Math.round(width * ratio);
-  back.height = Math.round(height * ratio);
-  const pen = back.getContext("2d"), style = getComputedStyle(document.documentElement);
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  const [x0, y0] = toPlane(34, height - 30), [x1, y1] = toPlane(width, 0);
-  pen.font = "12px system-ui, sans-serif";
-  pen.fillStyle = style.getPropertyValue("--soft");
-  pen.strokeStyle = style.getPropertyValue("--grid");
-  pen.lineWidth = 1;
-  pen.textAlign = "center";
-  const named = pen.measureText(state.space.labels[0]).width;
-  for (const [v, name] of ticks(x0, x1, width / 80)) {
-    const x = Math.round(toScreen([v, 0])[0]) + 0.5;
-    pen.beginPath(); pen.moveTo(x, 0); pen.lineTo(x, height - 30); pen.stroke();
-    if (x < width - named - 24) pen.fillText(name, x, height - 14);
-  }
-  pen.textAlign = "right";
-  for (const [v, name] of ticks(y0, y1, height / 70)) {
-    const y = Math.round(toScreen([0, v])[1]) + 0.5;
-    pen.beginPath(); pen.moveTo(34, y); pen.lineTo(width, y); pen.stroke();
-    if (y > 30) pen.fillText(name, 28, y + 4);
-  }
-  const [across, up] = state.space.labels;
-  pen.fillStyle = style.getPropertyValue("--ink");
-  pen.fillText(across, width - 4, height - 14);
-  pen.textAlign = "left";
-  pen.fillText(up, 4, 12);
-  const { points, groups, classes } = state.space, radius = points.length > 1200 ? 3 : 4;
-  const order = points.map((_, i) => i);
-  if (state.only >= 0) order.sort((a, b) => (groups[a] === state.only) - (groups[b] === state.only));
-  for (const i of order) {
-    const [x, y] = toScreen(points[i]);
-    pen.globalAlpha = state.only >= 0 && groups[i] !== state.only ? 0.1 : 0.75;
-    pen.fillStyle = shade(classes[groups[i]].colour);
-    pen.beginPath(); pen.arc(x, y, radius, 0, 7); pen.fill();
-  }
-}
-
-function ring(pen, [x, y], radius, colour, width = 2) {
-  const halo = getComputedStyle(document.documentElement).getPropertyValue("--card");
-  for (const [stroke, line] of [[halo, width + 3], [colour, width]]) {
-    pen.strokeStyle = stroke;
-    pen.lineWidth = line;
-    pen.beginPath(); pen.arc(x, y, radius, 0, 7); pen.stroke();
-  }
-}
-
-function tag(pen, [x, y], text, colour) {
-  ring(pen, [x, y], 7, colour);
-  pen.font = "600 13px system-ui, sans-serif";
-  pen.textAlign = "left";
-  pen.lineWidth = 4;
-  pen.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--card");
-  pen.strokeText(text, x + 11, y - 7);
-  pen.fillStyle = colour;
-  pen.fillText(text, x + 11, y - 7);
-}
-
-function draw() {
-  if (!state.view) return;
-  const { width, height, pen } = state.view, { points } = state.space;
-  const style = getComputedStyle(document.documentElement), ink = style.getPropertyValue("--ink");
-  pen.clearRect(0, 0, width, height);
-  pen.drawImage(back, 0, 0, width, height);
-  if (state.path) {
-    pen.strokeStyle = ink;
-    pen.lineWidth = 1.5;
-    pen.setLineDash([5, 4]);
-    pen.beginPath();
-    state.path.points.forEach((p) => pen.lineTo(...toScreen(p)));
-    pen.stroke();
-    pen.setLineDash([]);
-    ring(pen, toScreen(state.path.points[$("when").value]), 5, ink);
-  }
-  for (const [name, i] of Object.entries(state.ends)) tag(pen, toScreen(points[i]), name.toUpperCase(), ink);
-  if (state.upload) tag(pen, toScreen(state.upload), "yours", style.getPropertyValue("--accent"));
-  if (state.z) {
-    const here = toScreen(project(state.z));
-    if (state.nearest >= 0) {
-      const near = toScreen(points[state.nearest]);
-      pen.strokeStyle = ink; pen.lineWidth = 1;
-      pen.beginPath(); pen.moveTo(...here); pen.lineTo(...near); pen.stroke();
-      ring(pen, near, 6, shade(state.space.classes[state.space.groups[state.nearest]].colour));
-    }
-    ring(pen, here, state.held ? 8 : 5, ink);
-    if (state.held) { pen.fillStyle = ink; pen.beginPath(); pen.arc(...here, 2.5, 0, 7); pen.fill(); }
-  }
 }
 
 // ---- decoding: one question at a time, and the newest point is never left out
@@ -370,6 +158,17 @@ function makeLegend() {
   });
 }
 
+function nameLines() {
+  const { kind, columns, shape } = state.space;
+  if (kind !== "lines" || columns.length !== shape[0] || columns.length > 6) return;
+  columns.forEach((name, i) => {
+    const item = document.createElement("span"), dot = document.createElement("i");
+    dot.style.background = palette(i);
+    item.append(dot, name);
+    $("lines").append(item);
+  });
+}
+
 function makeMorph() {
   let timer = 0;
   const frame = () => {
@@ -454,9 +253,11 @@ async function begin() {
   $("upload-card").hidden = space.kind !== "picture";
   for (const frame of document.querySelectorAll(".frame")) {
     if (space.kind === "picture") frame.style.aspectRatio = `${space.shape[2]} / ${space.shape[1]}`;
+    if (rowsOfNames() && frame.closest(".pair")) Object.assign(frame.style, { aspectRatio: "auto", height: `${rowsOfNames() * 18 + 12}px` });
   }
   makeSliders();
   makeLegend();
+  nameLines();
   onMap();
   const morph = makeMorph();
   makeUpload();
