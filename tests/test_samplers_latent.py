@@ -1,40 +1,25 @@
-"""Densities over latents: that they are densities, that they are those of others' code, and what they learn."""
+"""Densities over latents: that they are densities, and that they are those of others' code."""
 
 from __future__ import annotations
 
 from functools import partial
 from math import pi
-from typing import Any
 
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 import variants
-from digits_for_tests import NETS, digits, train
-from lit_ae.batch import DataError, DataSpec
+from latents_for_tests import CLASSES, each, fitted
+from lit_ae.batch import DataError
 from lit_ae.errors import ConfigError
 from lit_ae.jobs.fitted import gaussian
-from lit_ae.models.ae import AE
 from lit_ae.models.latent import VectorDecoding
-from lit_ae.samplers.base import Estimator
 from lit_ae.samplers.gmm import GMMSampler
 from lit_ae.samplers.knn import KNNSampler, total
 from lit_ae.samplers.latents import LatentSampler
-from lit_ae.samplers.maf import MAFSampler
-from lit_ae.samplers.spline import SplineSampler
-from lit_ae.samplers.two_stage import TwoStageSampler
 
-CLASSES = {
-    "gmm": partial(GMMSampler, components=4),
-    "knn": KNNSampler,
-    "maf": partial(MAFSampler, transforms=2, width=16),
-    "spline": partial(SplineSampler, transforms=2, width=16),
-    "two_stage": partial(TwoStageSampler, width=64, samples=100),
-}
-each = pytest.mark.parametrize("kind", CLASSES)
 MIDDLE = torch.tensor([3.0, -20.0])
 
 
@@ -46,25 +31,6 @@ def moons(n: int, seed: int = 0) -> Tensor:
     arc = torch.stack([angle.cos(), angle.sin()], 1) * (1 - 2 * half) + torch.tensor([1.0, 0.3]) * half
     noisy = arc + 0.15 * torch.randn(n, 2, generator=generator)
     return MIDDLE + torch.tensor([0.5, 8.0]) * noisy
-
-
-def fitted(kind: str, values: Tensor, c: Tensor | None = None, epochs: int = 5, **settings: Any) -> LatentSampler:
-    """A sampler of a kind, fitted to latents, (N, D), and perhaps their classes, (N,)."""
-    torch.manual_seed(0)
-    classes = 0 if c is None else int(c.max()) + 1
-    shape = None if c is None else ()
-    sampler: LatentSampler = CLASSES[kind](values.shape[1], condition_shape=shape, num_classes=classes, **settings)
-    if isinstance(sampler, Estimator):
-        sampler.estimate(values, c, seed=0)
-        return sampler.eval()
-    sampler.standardise(values.split(100))
-    optimizer = torch.optim.AdamW(sampler.parameters(), 5e-3)
-    for _ in range(4 * epochs if kind == "two_stage" and len(values) <= 600 else epochs):
-        for rows in torch.randperm(len(values)).split(64):
-            optimizer.zero_grad()
-            (-sampler.bound(values[rows], None if c is None else c[rows]).mean()).backward()
-            optimizer.step()
-    return sampler.eval().requires_grad_(False)
 
 
 def grid(low: Tensor, high: Tensor, points: int = 91) -> tuple[Tensor, float]:
@@ -264,51 +230,3 @@ def test_a_vector_may_be_the_condition(kind: str) -> None:
     for other in (GMMSampler, KNNSampler):
         with pytest.raises(ConfigError, match="one density per class"):
             other(2, condition_shape=(3,))
-
-
-# ---- what they learn of digits
-
-
-@pytest.fixture(scope="module")
-def model() -> AE:
-    """An autoencoder with 6 latents, trained on the digits."""
-    torch.manual_seed(0)
-    return train(AE(spec=DataSpec(input_shape=(1, 8, 8), num_classes=10), latent_dim=6, **NETS), 15, digits("train")[0])
-
-
-def frechet(a: Tensor, b: Tensor) -> float:
-    """Squared Wasserstein distance of the Gaussians with the moments of two sets of features."""
-    (m, s), (n, t) = ((x.double().mean(0), x.double().T.cov()) for x in (a, b))
-    values = torch.linalg.eigvals(s @ t).real.clamp(min=0)
-    return float((m - n).square().sum() + s.trace() + t.trace() - 2 * values.sqrt().sum())
-
-
-@pytest.mark.slow
-@each
-def test_what_it_learns_of_the_latents_of_digits(kind: str, model: AE) -> None:
-    (x, y), (test, _) = digits("train"), digits("test")
-    seen, unseen = model.eval().embed(x), model.embed(test)
-    sampler = fitted(kind, seen, epochs=15)
-    assert -sampler.log_prob(unseen).mean().item() < gaussian([seen], unseen) - 0.3
-    torch.manual_seed(1)
-    drawn = sampler.decode(model, sampler.sample(500))
-    normal = model.decode(torch.randn(500, 6)).mean.detach()
-    classifier = LogisticRegression(max_iter=100, C=0.1).fit(x.flatten(1).numpy(), y.numpy())
-    new, other, real = (
-        torch.from_numpy(classifier.decision_function(s.flatten(1).numpy())) for s in (drawn, normal, test)
-    )
-    assert frechet(new, real) < 0.2 * frechet(other, real)
-    nearest = [torch.cdist(s.flatten(1), x.flatten(1)).amin(1).mean() for s in (drawn, normal)]
-    assert nearest[0] < 0.8 * nearest[1]
-
-
-@pytest.mark.slow
-@each
-def test_classes_come_as_they_are_asked_for(kind: str, model: AE) -> None:
-    x, y = digits("train")
-    sampler = fitted(kind, model.eval().embed(x), y, epochs=15)
-    torch.manual_seed(1)
-    asked = torch.arange(400) % 10
-    drawn = sampler.decode(model, sampler.sample(400, asked))
-    classifier = LogisticRegression(max_iter=100, C=0.1).fit(x.flatten(1).numpy(), y.numpy())
-    assert (classifier.predict(drawn.flatten(1).numpy()) == asked.numpy()).mean() > 0.75

@@ -18,7 +18,6 @@ from lit_ae import functional
 from lit_ae.batch import key
 from lit_ae.cli import main
 from lit_ae.jobs.opening import Opened, opened
-from lit_ae.jobs.tabled import Row, digits, table
 from lit_ae.models.generative import Variational
 from lit_ae.models.randomness import reseed
 
@@ -272,20 +271,6 @@ def test_help_has_the_flags_and_other_commands_do_not(lit_ae: Console) -> None:
     assert all(f"--{name}" in done.out for name in ("metrics", "n", "nll_samples", "features", "seed", "quick"))
     assert lit_ae("validate", "--help").out.count("--nll_samples") == 0
     assert lit_ae("fit", "--nll_samples=3").status == 2
-
-
-def test_numbers_have_the_digits_that_their_error_supports() -> None:
-    assert Row("a", "a", -95.268, "nats", 0.7537).number() == ("-95.27", "± 0.75")
-    assert Row("a", "a", 12345.678, "", 234.5).number() == ("12,346", "± 234")
-    assert Row("a", "a", 0.98765, "%", 0.0123).number() == ("98.8", "± 1.2")
-    assert Row("a", "a", 30.3779).number() == ("30.38", "")
-    assert Row("a", "a", 2).number() == ("2", "")
-    assert Row("a", "a", float("nan"), "", float("nan")).entries() == {"a": None, "a_standard_error": None}
-    assert [digits(value, 2) for value in (0.0996, 0.1, 9.96, 150.0, 0.0)] == [2, 2, 0, 0, 1]
-    lines = table({"One": [Row("a", "first", 1.5, source="2 samples"), Row("b", "b", 22, source="1 sample")]})
-    assert lines[0] == "One: 2 samples"
-    assert lines[1].index(".") == lines[2].index("22") + 2
-    assert lines[2].endswith("  1 sample")
 
 
 @pytest.mark.slow
