@@ -14,7 +14,6 @@ import argparse
 import csv
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -135,7 +134,7 @@ def one(kind: str, run: str, file: str) -> dict[str, float]:
     with torch.no_grad():
         held.model.encode(warm.x)  # the first call chooses kernels
     import_module("pyarrow.parquet")
-    start_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    start_memory = peak_memory()
     if kind == "bare":
         x = torch.from_numpy(np.load(file))
         start, cpu = time.perf_counter(), time.process_time()
@@ -149,16 +148,24 @@ def one(kind: str, run: str, file: str) -> dict[str, float]:
         embedded.embed(asked, [])
         samples = held.count() or 0
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - start_memory
-    return {"seconds": seconds, "cpu": cpu, "peak": peak, "samples": samples}
+    return {"seconds": seconds, "cpu": cpu, "peak": peak_memory() - start_memory, "samples": samples}
+
+
+def peak_memory() -> float:
+    """MiB at this process's peak, as Linux counts them: getrusage's maximum starts at that of the parent process."""
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 @torch.no_grad()
 def bare(model: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Means and log variances of pictures (N, C, H, W) in bytes: the loop that one would write by hand."""
     assert isinstance(model, VectorVariational)
-    parts = [model.encoder(batch.float().div_(255)).chunk(2, 1) for batch in x.split(100)]
-    return torch.cat([mean for mean, _ in parts]), torch.cat([log_variance for _, log_variance in parts])
+    kept = torch.empty(len(x), model.encoder(x[:1].float()).shape[1])  # many small pieces would fragment the memory
+    for into, batch in zip(kept.split(100), x.split(100), strict=True):
+        into.copy_(model.encoder(batch.float().div_(255)))
+    mean, log_variance = kept.chunk(2, 1)
+    return mean, log_variance
 
 
 if __name__ == "__main__":

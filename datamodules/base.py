@@ -190,7 +190,12 @@ class DataModule(LightningDataModule, ABC):
         return self.loader("test")
 
     def loader(
-        self, name: Split, training: bool = False, shuffle: bool = False, shard: tuple[int, int] = (0, 1)
+        self,
+        name: Split,
+        training: bool = False,
+        shuffle: bool = False,
+        shard: tuple[int, int] = (0, 1),
+        rows: Tensor | None = None,
     ) -> BatchLoader:
         """Batches of a split for this process: its number, their number and the device come from the trainer.
 
@@ -199,11 +204,13 @@ class DataModule(LightningDataModule, ABC):
             training: Shards and noise for training, or else for evaluation.
             shuffle: Whether the order changes with the epoch.
             shard: Number of this process, and their number, where there is no trainer.
+            rows: Which samples of the split, by their number in it; None for all.
         """
         trainer = self.trainer
         device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
         rank, world = shard if trainer is None else (trainer.global_rank, trainer.world_size)
         source, index = self.split(name)
+        index = index if rows is None else index[rows]
         if self.resident == "device" and source.device != device:
             source = self._move(source, device)
         if training and (len(index) < world or (self.drop_last and len(index) < self.batch_size * world)):

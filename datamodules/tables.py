@@ -123,11 +123,13 @@ def load_array(path: Path) -> np.ndarray:
 def damaged(path: Path, error: Exception) -> DataError:
     """Says what numpy found."""
     reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-    if "Object arrays" in reason:
+    if "Object arrays" in reason or "Python objects" in reason:
         return DataError(
             f"{path} holds Python objects, which are never unpickled: save arrays of numbers, and sequences of "
             "differing length one after another, with an array 'lengths'."
         )
+    if "allow_pickle" in reason:  # numpy's advice for any file that is not its own
+        reason = "numpy does not know it"
     return DataError(f"{path} is no whole {path.suffix} file ({reason}): write it anew with numpy.")
 
 

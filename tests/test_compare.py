@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -17,6 +18,7 @@ from PIL import Image
 
 from conftest import QUICK, Console
 from lit_ae.cli import main
+from lit_ae.jobs import trained
 from lit_ae.jobs.comparison import plain
 from lit_ae.jobs.contest import Entry
 from lit_ae.jobs.opening import opened
@@ -183,16 +185,33 @@ def test_vectors_have_tables_and_maps(runs: Path, lit_ae: Console, tmp_path: Pat
     assert not (tmp_path / "out" / "reconstructions.png").exists()
 
 
+def test_other_flags_or_seeds_are_trained_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(config: Path, seed: int, runs: str, flags: list[str]) -> Path:
+        folder = Path(runs) / config.stem / str(len(made))
+        (folder / "checkpoints").mkdir(parents=True)
+        (folder / "checkpoints" / "last.ckpt").write_bytes(b"")
+        made.append(folder)
+        return folder
+
+    made: list[Path] = []
+    monkeypatch.setattr(trained, "fit", fit)
+    asked = Namespace(train=["ae"], seeds=1, runs=str(tmp_path))
+    short, long = ["--trainer.max_epochs=1"], ["--trainer.max_epochs=2"]
+    assert trained.train(asked, short) == trained.train(asked, short) == [str(made[0])]
+    assert trained.train(asked, long) == [str(made[1])]
+    assert trained.train(Namespace(**{**vars(asked), "seeds": 2}), long) == [str(made[1]), str(made[2])]
+
+
 @pytest.mark.slow
 def test_configs_are_trained_once_and_compared(lit_ae: Console) -> None:
-    def trained(*arguments: str) -> list[str]:
+    def lines(*arguments: str) -> list[str]:
         flags = ("--trainer.max_epochs", "1", "--trainer.callbacks=[]", "--trainer.accelerator=cpu")
         done = lit_ae("compare", "--train", "ae", *arguments, "--out=out", *flags)
         assert done.status == 0, done.err
         return [line for line in done.out.splitlines() if line.startswith(("trained", "found"))]
 
-    assert trained("--seeds=1") == ["trained  runs/ae/0"]
-    assert trained("--seeds=2", "--overwrite") == ["found    runs/ae/0", "trained  runs/ae/1"]
+    assert lines("--seeds=1") == ["trained  runs/ae/0"]
+    assert lines("--seeds=2", "--overwrite") == ["found    runs/ae/0", "trained  runs/ae/1"]
 
 
 @pytest.mark.parametrize(

@@ -111,12 +111,68 @@ def test_csv_files_of_latents(trained_runs: Path, lit_ae: Console, tmp_path: Pat
     assert np.load(tmp_path / "x.npy").shape == (4, 1, 8, 8)
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+@pytest.mark.parametrize("name", ["vae", "vq"])
+def test_columns_in_any_order(name: str, suffix: str, trained_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
+    folder = str(trained_runs / name / "0")
+    assert lit_ae("embed", folder, "--out=z.parquet").status == 0
+    held = pd.read_parquet(tmp_path / "z.parquet")
+    held = held[sorted(held, reverse=True)]  # z9, z8, ..., z15, ..., z1, z0
+    if suffix == ".parquet":
+        held.to_parquet(tmp_path / "sorted.parquet")
+    else:
+        held.to_csv(tmp_path / "sorted.csv", index=False)
+    done = lit_ae("decode", folder, f"sorted{suffix}", "--out=x.npy")
+    assert done.status == 0, done.err
+    assert ("12 bits per sample (4 x 3)" in done.out) == (name == "vq")  # 8 codes are 3 bits each
+    np.testing.assert_allclose(np.load(tmp_path / "x.npy"), reconstructed(Path(folder)), atol=1e-5)
+
+
+def test_a_dot_in_the_name_makes_no_format(trained_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
+    np.save(tmp_path / "z.v1.npy", np.zeros((3, 16)))
+    done = lit_ae("decode", str(trained_runs / "ae" / "0"), "z.v1.npy")
+    assert (done.status, done.out.splitlines()[0]) == (0, "samples  z_v1_decoded")
+    assert len(list((tmp_path / "z_v1_decoded").iterdir())) == 3
+
+
 @pytest.mark.parametrize("name", ["../../etc/x.png", "/etc/x.png", "a/../x.png", "..", "x.jpg", "x.npy"])
 def test_names_stay_in_the_folder(name: str) -> None:
     path = safe(name)
     assert not path.is_absolute()
     assert ".." not in path.parts
     assert path.suffix in (".png", ".jpg")
+
+
+def frame(**more: object) -> pd.DataFrame:
+    """A table of latents, with other columns, or some of these themselves."""
+    return pd.DataFrame({f"z{i}": np.zeros(3) for i in range(16)} | more)
+
+
+DAMAGED = {
+    "text": ("ae", frame(z3=["a", "b", "c"]), "has text for numbers of its latents"),
+    "gap": ("ae", frame(z3=pd.array([0.5, None, 0.5])), "no finite number in row 1"),
+    "large": ("ae", frame(z3=[0.0, 0.0, 1e300]), "no finite number in row 2"),
+    "class": ("cvae", frame(label=["a", "b", "c"]), "has text for numbers of its condition"),
+    "unknown": ("cvae", frame(label=[1.0, np.nan, 2.0]), "a condition that is no class"),
+    "between": ("cvae", frame(label=[1.0, 0.5, 2.0]), "a condition that is no class"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_tables(name: str, trained_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
+    run, table, said = DAMAGED[name]
+    table.to_parquet(tmp_path / "z.parquet")
+    done = lit_ae("decode", str(trained_runs / run / "0"), "z.parquet", "--out=x.npz")
+    assert done.status == 3, done.err
+    assert said in done.err
+    assert len(done.err.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["z.parquet"]
+
+
+def test_arrays_of_different_lengths(trained_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
+    np.savez(tmp_path / "z.npz", mean=np.zeros((5, 16)), name=np.array(["a", "b"]))
+    done = lit_ae("decode", str(trained_runs / "ae" / "0"), "z.npz", "--out=x")
+    assert (done.status, done.err) == (3, "lit_ae: z.npz has 2 of 'name' for 5 samples: write it anew.\n")
 
 
 WRONG = {

@@ -146,6 +146,7 @@ def test_folders_say_what_is_normal_and_files_have_names(few: Path, lit_ae: Cons
         (("--out=scores.xyz",), ".parquet"),
         (("--normal", "cat"), "give --labels"),
         (("--out=there.csv",), "--overwrite"),
+        (("--data=there.csv", "--split=val"), "leave it out, or --data"),
     ],
 )
 def test_bad_input(arguments: tuple[str, ...], words: str, few: Path, lit_ae: Console, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -19,6 +20,7 @@ from lit_ae.explore.guard import Guard, name_of
 from lit_ae.explore.space import Space
 from lit_ae.jobs.explore import listening
 from lit_ae.jobs.opening import opened
+from lit_ae.jobs.walks import arc, line
 
 BASE = "http://127.0.0.1:8000"
 
@@ -78,8 +80,10 @@ def test_a_point_is_decoded_as_the_model_decodes_it(page: TestClient, space: Spa
 
 def test_a_morph_starts_and_ends_where_it_is_told(page: TestClient, space: Space) -> None:
     ends = {"a": space.z[0].tolist(), "b": space.z[1].tolist(), "steps": 5}
-    for way in ("linear", "spherical"):
+    for way, walk in {"linear": line, "spherical": arc}.items():
         found = page.post("/api/morph", json={**ends, "way": way}).json()
+        walked = walk(*torch.from_numpy(space.z[:2]), 5)
+        np.testing.assert_allclose(found["points"], space.project(walked.numpy()), atol=1e-4)
         assert len(found["frames"]) == len(found["points"]) == 5
         assert found["frames"][0] == space.link(space.decode(space.z[:1])[0])
         np.testing.assert_allclose([found["points"][0], found["points"][-1]], space.points[:2], atol=1e-4)
@@ -92,6 +96,12 @@ def test_an_upload_is_encoded(kind: str, mode: str, page: TestClient, space: Spa
     np.testing.assert_allclose(space.project(np.array([found["z"]]))[0], found["at"], atol=1e-4)
     assert found["seen"].startswith("data:image/png;base64,")
     assert found["reconstruction"] != found["seen"]
+
+
+def test_sixteen_bits_of_grey_are_scaled_and_not_clipped(space: Space) -> None:
+    sink = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 128 * 257, np.uint16)).save(sink, "PNG")
+    np.testing.assert_allclose(space.opened(sink.getvalue(), False), 128 / 255, atol=1e-6)
 
 
 def test_the_samples_own_picture_lands_where_the_sample_lies(page: TestClient, space: Space) -> None:
@@ -268,7 +278,7 @@ def test_bad_arguments_are_one_sentence(taken: int, trained: Path, lit_ae: Conso
     assert lit_ae("explore", "--help").status == 0
     with pytest.raises(ConfigError, match="There is no address"):
         listening("no such host", 0)
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError, match="choose another --host"):
         listening("203.0.113.1", 0)
 
 

@@ -75,6 +75,8 @@ def test_conditions_and_codes_are_named(trained_runs: Path, lit_ae: Console, tmp
     assert np.array_equal(codes, opened_run.model.codes(batch.x, batch.c))
     (made,) = onnx(tmp_path / "out" / "decoder.onnx", z=z, c=batch.c.numpy())
     np.testing.assert_allclose(made, opened_run.model.reconstruct(batch.x, batch.c), atol=1e-5)
+    assert lit_ae("export", str(run), "--format=safetensors", f"--out={tmp_path / 'weights'}").status == 0
+    assert "z = model.embed(x, c)\n" in (tmp_path / "weights" / "README.md").read_text()
 
 
 def test_a_table_says_how_its_columns_are_scaled(trained_runs: Path, lit_ae: Console, tmp_path: Path) -> None:

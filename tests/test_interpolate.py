@@ -86,6 +86,13 @@ def test_without_names_two_samples_of_different_classes_are_chosen(trained_runs:
     assert first.y.item() != second.y.item()
 
 
+def test_a_number_is_counted_over_all_batches(trained_runs: Path) -> None:
+    run = opened(trained_runs / "vae" / "0")
+    first = run.first(360)
+    for number, found in zip((0, 130, 359), samples(run, ["0", "130", "359"], "test"), strict=True):
+        torch.testing.assert_close(found.x, first.x[number : number + 1])
+
+
 def test_files_are_walked_between(trained_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
     for name, start in (("a", 0), ("b", 100)):
         Image.fromarray((np.arange(64).reshape(8, 8) + start).astype(np.uint8)).save(tmp_path / f"{name}.png")
@@ -100,6 +107,7 @@ def test_files_are_walked_between(trained_runs: Path, lit_ae: Console, tmp_path:
         (("1",), "name two samples"),
         (("1", "5000"), "There is no sample 5000"),
         (("1", "lost.png"), "There is no file lost.png"),
+        (("1", "²"), "There is no file ²"),
         (("--steps=1",), "too small"),
         (("--path=curly",), "curly"),
     ],

@@ -62,6 +62,7 @@ def test_importing_the_package_imports_no_torch() -> None:
         ("optimizer", {"class_path": "subprocess.Popen", "init_args": {"args": "true"}}, "subprocess.Popen"),
         ("optimizer", "subprocess.run", "subprocess.run"),  # a callable by its path alone
         ("optimizer", {"class_path": "torch.hub.load"}, "torch.hub.load"),  # of torch, but no class
+        ("optimizer", {"class_path": "torch.utils.data.DataLoader"}, "torch.utils.data.DataLoader"),  # but no network
         ("encoder", {"class_path": "lit_ae.loading.Path"}, "lit_ae.loading.Path"),  # ours by its path alone
         ("encoder", {"class_path": ["os.system"]}, "os.system"),
     ],

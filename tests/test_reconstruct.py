@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,7 @@ def test_restored_files_keep_their_names(trained_runs: Path, lit_ae: Console, tm
     fill(tmp_path / "new", {"3": 2})
     save(tmp_path / "new/3/photo.jpg", 100)
     folder = trained_runs / "ae" / "0"
-    done = lit_ae("reconstruct", str(folder), "--data=new", "--out=clean")
+    done = lit_ae("reconstruct", str(folder), "--data=new", "--out=clean", "--overwrite")
     assert (done.status, done.err) == (0, "")
     written = sorted(path.relative_to(tmp_path / "clean").as_posix() for path in tmp_path.glob("clean/**/*.*"))
     assert written == ["3/000.png", "3/001.png", "3/photo.jpg"]
@@ -53,6 +55,19 @@ def test_restored_files_keep_their_names(trained_runs: Path, lit_ae: Console, tm
     assert sorted(found["name"]) == written
     assert set(found["label"]) == {3}
     assert lit_ae("reconstruct", str(folder), "--data=new", "--out=clean").status == 2
+    done = lit_ae("reconstruct", str(folder), "--data=new")
+    assert done.status == 2
+    assert "reconstruct.csv is there already: add --overwrite" in done.err
+
+
+def test_the_worst_typical_and_best_are_shown() -> None:
+    kept, blank = reconstructed.Kept(Random(0)), np.zeros((1, 8, 8))
+    for row, error in enumerate(np.random.default_rng(0).permutation(500).tolist()):
+        kept.add(error, row, partial(Shown, blank, None, blank, error, str(row)))
+    bands = {name: [shown.error for shown in band] for name, band in kept.bands()}
+    assert bands["worst"] == [*range(499, 491, -1)]
+    assert bands["best"] == [*range(7, -1, -1)]
+    assert all(150 < error < 350 for error in bands["typical"])
 
 
 def test_a_mask_is_filled_in(trained_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
@@ -62,7 +77,8 @@ def test_a_mask_is_filled_in(trained_runs: Path, lit_ae: Console, tmp_path: Path
     mask[2:5, 3:] = 0
     Image.fromarray(mask).save(tmp_path / "mask.png")
     folder = str(trained_runs / "vae" / "0")
-    assert lit_ae("reconstruct", folder, "--data=x.npy", "--mask=mask.png", "--out=filled.npy").status == 0
+    arguments = ("--data=x.npy", "--mask=mask.png", "--out=filled.npy", "--errors=e.csv")
+    assert lit_ae("reconstruct", folder, *arguments).status == 0
     filled = np.load(tmp_path / "filled.npy")[:, 0]
     assert np.array_equal(filled[:, mask > 0], x[:, mask > 0])
     seen = torch.from_numpy(np.where(mask > 0, x, 0))[:, None]
@@ -71,6 +87,9 @@ def test_a_mask_is_filled_in(trained_runs: Path, lit_ae: Console, tmp_path: Path
     Image.fromarray(mask[:4]).save(tmp_path / "small.png")
     assert lit_ae("reconstruct", folder, "--data=x.npy", "--mask=small.png").status == 3
     assert lit_ae("reconstruct", folder, "--data=x.npy", "--mask=none.png").status == 3
+    Image.fromarray(0 * mask).save(tmp_path / "black.png")
+    done = lit_ae("reconstruct", folder, "--data=x.npy", "--mask=black.png")
+    assert (done.status, "black all over" in done.err) == (3, True)
     assert lit_ae("reconstruct", str(trained_runs / "plane" / "0"), "--mask=mask.png").status == 2
 
 
@@ -104,7 +123,7 @@ def test_missing_cells_of_a_table_are_filled_in(
     assert filled.where(known).dropna().equals(holes.dropna())
     assert 100 < filled.loc[3, "height"] < 240
     assert filled.loc[5, "kind"] in ("cat", "dog", "eel")
-    done = lit_ae("reconstruct", "runs/table/0", "--data=holes.csv", "--out=folder")
+    done = lit_ae("reconstruct", "runs/table/0", "--data=holes.csv", "--out=folder", "--errors=e.csv")
     assert "restored folder/holes.csv" in done.out
     for sample in drawn:  # the model's own values, of which the errors are, not the cells that a file keeps
         assert sample.seen is not None
@@ -148,6 +167,6 @@ def test_bad_input(name: str, trained_runs: Path, lit_ae: Console, tmp_path: Pat
 
 
 def test_the_console_script(trained_runs: Path, console: Console) -> None:
-    done = console("reconstruct", str(trained_runs / "vae" / "0"))
+    done = console("reconstruct", str(trained_runs / "vae" / "0"), "--overwrite")
     assert (done.status, done.err) == (0, "")
     assert [line.split()[0] for line in done.out.splitlines()] == ["picture", "errors", "error"]

@@ -49,6 +49,12 @@ def test_pictures_of_every_source(
     assert read(path).std() > 1
 
 
+def test_a_file_is_no_folder(fitted_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    done = lit_ae("sample", str(fitted_runs / "vae" / "0"), "--out=mine", "--overwrite")
+    assert (done.status, done.err) == (2, "lit_ae: mine is a file: name a folder.\n")
+
+
 @pytest.mark.parametrize("name", ["vq", "vae"])
 def test_same_seed_same_samples(name: str, fitted_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
     drawn = []

@@ -71,6 +71,15 @@ def test_elbo_and_its_parts_are_those_of_a_bare_loop(measured: tuple[Path, str])
     np.testing.assert_allclose(found["bits_per_dim"], bits, rtol=1e-5)
 
 
+def test_errors_are_those_of_the_whole_split(measured: tuple[Path, str], lit_ae: Console, tmp_path: Path) -> None:
+    run = copied(measured[0], tmp_path)
+    assert lit_ae("test", str(run), *FAST, "--n=100", *FEW, "--metrics", "likelihood", "mse_sampled").status == 0
+    part, whole = values(run), json.loads(measured[1])
+    for name in ("elbo", "distortion", "rate", "mse_sampled"):  # from fewer samples, but of the same mean
+        assert part[name] == pytest.approx(whole[name], rel=1e-6)
+        assert part[f"{name}_standard_error"] == pytest.approx(whole[f"{name}_standard_error"], rel=0.4)
+
+
 def test_log_px_lies_above_the_elbo_and_says_its_error(measured: tuple[Path, str]) -> None:
     found = values(measured[0])
     assert found["log_px"] > found["elbo"]
@@ -148,7 +157,8 @@ def test_codes_and_a_fitted_sampler(fitted_runs: Path, lit_ae: Console, tmp_path
     done = lit_ae("test", str(run), *FAST, "--quick", "--n=100", "--sampler=pixelcnn")
     assert done.status == 0, done.err
     found, model = values(run), opened(run)
-    codes = torch.cat([model.model.codes(batch.x) for batch in model.ordered("test")])[:100].flatten()
+    chance = torch.randperm(360, generator=torch.Generator().manual_seed(key(0)))[:100]
+    codes = torch.cat([model.model.codes(batch.x) for batch in model.ordered("test")])[chance].flatten()
     counts = codes.bincount(minlength=8).double()
     share = counts[counts > 0] / counts.sum()
     assert found["codes_used"] == pytest.approx((counts > 0).double().mean().item())
@@ -233,6 +243,25 @@ def test_part_of_the_test_split(trained_runs: Path, lit_ae: Console, tmp_path: P
     assert values(run)["samples"] == 100
 
 
+def test_part_of_sorted_data_is_of_all_classes(lit_ae: Console, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    y = np.arange(1000) // 250  # as folders of pictures are read: one class after another
+    x = np.eye(4)[y] * 9 + draw.normal(size=(1000, 4))
+    np.savez(tmp_path / "sorted.npz", x=x.astype("float32"), y=y)
+    model = ("--model=AE", "--model.latent_dim=4", "--model.encoder.hidden=[]", "--model.decoder.hidden=[]")
+    assert lit_ae("fit", *model, "--data=Arrays", "--data.path=sorted.npz", *FAST, *SHORT).status == 0
+    run = opened(tmp_path / "runs/ae/0")
+    z, labels = joined(run)
+    z_train, train_labels = joined(run, "train")
+    whole = KNeighborsClassifier(5).fit(z_train, train_labels).score(z, labels)
+    assert whole > 0.9
+    for flags in ((), ("--trainer.limit_test_batches=2", "--data.batch_size=45")):
+        done = lit_ae("test", "runs/ae/0", *FAST, "--n=60", "--metrics", "embedding", "mse", *flags)
+        assert done.status == 0, done.err
+        assert values(run.run.folder)["knn_accuracy"] > 0.8
+        assert "60 samples, 60 training samples" in done.out
+
+
 def test_a_lone_checkpoint_has_a_table_alone(trained_runs: Path, lit_ae: Console, tmp_path: Path) -> None:
     shutil.copy(trained_runs / "ae" / "0" / "checkpoints" / "best.ckpt", tmp_path / "lone.ckpt")
     done = lit_ae("test", "lone.ckpt", *FAST, "--metrics", "mse")
@@ -251,6 +280,7 @@ BAD = [
     (("--features=absent.onnx",), "there is no such file"),
     (("--metrics", "disentanglement"), "its data have no known factors"),
     (("--metrics", "codes_used"), "VAE has no codes"),
+    (("--metrics", "fid", "--n=4"), "that takes more than 5 test samples"),
     (("--nll_sample=3",), "did you mean '--nll_samples'?"),
 ]
 

@@ -52,6 +52,35 @@ def test_rates_are_those_of_the_model(trained_runs: Path) -> None:
     assert found.z.shape[0] == 360
 
 
+def test_deviations_are_those_of_the_aggregate_posterior(trained_runs: Path) -> None:
+    run = opened(trained_runs / "vae" / "0")
+    q = run.model.encode(run.first(360).x)
+    variance = q.mode.var(0, correction=0) + q.scale.square().mean(0)  # type: ignore[attr-defined]
+    torch.testing.assert_close(spread_of(run, "test").deviation, variance.sqrt().detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_the_others_stay_at_the_sample_with_its_condition(
+    trained_runs: Path, lit_ae: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def watched(model, z, c):
+        seen.append((z, c))
+        return decoded(model, z, c)
+
+    decoded = traversed.decoded
+    monkeypatch.setattr(traversed, "decoded", watched)
+    folder = trained_runs / "cvae" / "0"
+    assert lit_ae("traverse", str(folder), "3", "--dims", "1", "--steps=3", "--out=out").status == 0
+    run = opened(folder)
+    first = run.first(4)
+    assert first.c is not None
+    assert first.c[3] != first.c[0]  # else the first sample's condition would do
+    z, c = seen[0]
+    torch.testing.assert_close(z[:, 1:], run.model.embed(first.x, first.c)[3:4, 1:].expand(3, -1))
+    assert c.tolist() == first.c[3:4].tolist()
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [("vae", ()), ("ae", ("3", "--quantile=0.05")), ("cvae", ("--dims", "2", "1")), ("plane", ("1",))],

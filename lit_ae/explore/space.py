@@ -14,6 +14,7 @@ from matplotlib.colors import to_hex
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from datamodules.decoding import flatten
 from datamodules.sequences import Sequences
 from datamodules.tabular import Tabular
 from lit_ae.batch import Batch
@@ -179,15 +180,14 @@ class Space:
                     raise NoPictureError(f"The picture has {file.width} by {file.height} pixels: make it smaller.")
                 file.verify()
             with Image.open(io.BytesIO(picture), formats=FORMATS) as file:
-                image = ImageOps.exif_transpose(file).convert("RGBA")
+                image = flatten(ImageOps.exif_transpose(file), 3 if channels == 3 else 1)
         except NoPictureError:
             raise
         except Image.DecompressionBombError as error:
             raise NoPictureError("The picture has too many pixels: make it smaller.") from error
         except (OSError, SyntaxError, ValueError, EOFError) as error:
             raise NoPictureError("That is no picture: choose a PNG, JPEG, WebP, BMP or GIF file.") from error
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = ImageOps.fit(image.convert("RGB" if channels == 3 else "L"), (width, height), Image.Resampling.LANCZOS)
+        image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
         pixels = np.asarray(image, dtype=np.float32).reshape(height, width, -1).transpose(2, 0, 1) / 255
         pixels = np.broadcast_to(1 - pixels if invert else pixels, (channels, height, width))
         low, high = self.span

@@ -18,12 +18,12 @@ EPILOG = """  --data.*             a setting of the data that beats the runs' ow
   lit_ae compare --train vae beta_vae --seeds 5 --trainer.max_epochs 30
 
 With --train each config is first trained with the seeds 0, 1, ..., by lit_ae fit, which gets all flags such as
---data.root, --model.latent_dim and --trainer.max_epochs; what was so trained before is not trained again.
+--data MNIST, --model.latent_dim 8 and --trainer.max_epochs 5; what was so trained before is not trained again.
 
 Nats, errors, size and time are measured here. Of the test split, all else that lit_ae test wrote into RUN/metrics.json
 of the same checkpoint is taken over. A measure has a column where two rows have it. The best is marked among nats of
 one likelihood, and among FIDs and the like of one network and number of samples."""
-FIT = ("--data.", "--model.", "--trainer.", "--logger", "--config", "--print")
+FIT = ("--data", "--model.", "--trainer.", "--logger", "--config", "--print")
 
 
 def parser() -> Parser:

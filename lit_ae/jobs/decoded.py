@@ -18,7 +18,7 @@ from datamodules.base import DataModule
 from datamodules.mapped import layout_of
 from datamodules.tables import read
 from lit_ae.errors import ConfigError, DataError
-from lit_ae.jobs.embedded import columns, shape_of, size
+from lit_ae.jobs.embedded import shape_of, size
 from lit_ae.jobs.opening import Opened, opened
 from lit_ae.jobs.outputs import Written, check, default, write_samples
 from lit_ae.jobs.parsing import vacant
@@ -68,7 +68,7 @@ def decoded(run: Opened, path: Path, chunks: Iterator[Columns], label: int | Non
     start = 0
     for chunk in chunks:
         n = len(next(iter(chunk.values())))
-        c = condition(run, path, chunk, n, label)
+        c = condition(run, path, chunk, n, label, start)
         if "codes" in chunk:
             assert isinstance(run.model, Coded)
             codes = codes_of(run.model, path, chunk["codes"], start)
@@ -80,7 +80,7 @@ def decoded(run: Opened, path: Path, chunks: Iterator[Columns], label: int | Non
         start += n
 
 
-def condition(run: Opened, path: Path, chunk: Columns, n: int, label: int | None) -> Tensor | None:
+def condition(run: Opened, path: Path, chunk: Columns, n: int, label: int | None, start: int) -> Tensor | None:
     """What the model is conditioned on, (n, *C)."""
     shape = run.model.spec.condition_shape
     if shape is None:
@@ -94,14 +94,32 @@ def condition(run: Opened, path: Path, chunk: Columns, n: int, label: int | None
     found = chunk.get("condition", chunk.get("label") if shape == () else None)
     if found is None or found.size != n * prod(shape):
         raise DataError(f"{path} has no condition of shape {shape}, which the run needs: write it with lit_ae embed.")
-    values = torch.from_numpy(np.array(found)).reshape(n, *shape).to(run.device)
-    return values.long() if shape == () else values.float()
+    checked = numeric(path, found, start, "condition")
+    if not np.isfinite(checked).all() or (shape == () and (checked != np.floor(checked)).any()):
+        raise DataError(f"{path} has a condition that is no {'class' if shape == () else 'finite number'}: mend it.")
+    values = torch.from_numpy(checked.astype(np.float32 if shape else np.int64)).reshape(n, *shape).to(run.device)
+    return values
+
+
+def numeric(path: Path, values: np.ndarray, start: int, what: str) -> np.ndarray:
+    """The values as numbers: a missing one is nan.
+
+    Raises:
+        DataError: Some are text.
+    """
+    if values.dtype.kind in "biuf":
+        return values
+    try:
+        return values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path} has text for numbers of its {what}, from row {start} on: mend it.") from error
 
 
 def codes_of(model: Coded, path: Path, values: np.ndarray, start: int) -> Tensor:
     """Codes, (B, *S), checked."""
     if values[0].size != prod(model.code_shape):
         raise misfit(path, values[0].size, "codes", prod(model.code_shape))
+    values = numeric(path, values, start, "codes")
     wrong = ~((values >= 0) & (values < model.num_codes) & (values == np.floor(values)))
     if wrong.any():
         row = int(np.argwhere(wrong)[0, 0])
@@ -117,10 +135,12 @@ def latents_of(model: Autoencoder, path: Path, values: np.ndarray, start: int) -
     shape = shape_of(model) or values.shape[1:]
     if values[0].size != prod(shape):
         raise misfit(path, values[0].size, "latents", prod(shape))
+    with np.errstate(over="ignore"):  # what single precision does not hold is refused
+        values = numeric(path, values, start, "latents").astype(np.float32)
     if not np.isfinite(values).all():
         row = start + int(np.argwhere(~np.isfinite(values))[0, 0])
         raise DataError(f"{path} has no finite number in row {row} (counted from 0): mend or remove it.")
-    return torch.from_numpy(values.astype(np.float32)).reshape(-1, *shape)
+    return torch.from_numpy(values).reshape(-1, *shape)
 
 
 def misfit(path: Path, found: int, what: str, wanted: int) -> DataError:
@@ -148,10 +168,14 @@ def chosen(path: Path, names: Sequence[str], model: Autoencoder) -> tuple[str, l
     kinds = [("codes", r"code(\d+)"), ("z", r"(?:level\d+_)?z(\d+)")]
     for kind, pattern in kinds:
         own = [name for name in names if name == kind or re.fullmatch(pattern, name)]
-        ordered = columns(model).get(kind, [])
         if own and (kind == "z" or of_codes):
-            return kind, [name for name in ordered if name in own] if set(ordered) == set(own) else own
+            return kind, sorted(own, key=numbers)  # whatever order other programs left them in
     raise lacking(path, of_codes)
+
+
+def numbers(name: str) -> list[int]:
+    """The numbers in the name of a column: its level, where it has one, and its place."""
+    return [int(digits) for digits in re.findall(r"\d+", name)]
 
 
 def lacking(path: Path, of_codes: bool) -> DataError:
@@ -211,6 +235,8 @@ def arrays(path: Path, model: Autoencoder, batch_size: int) -> Iterator[Columns]
         raise lacking(path, of_codes)
     found = {"codes" if name == "codes" else "z": held[name]} | {name: held[name] for name in SIDE if name in held}
     n = len(held[name])
+    if wrong := [side for side in SIDE if side in found and len(found[side]) != n]:
+        raise DataError(f"{path} has {len(found[wrong[0]]):,} of {wrong[0]!r} for {n:,} samples: write it anew.")
     for start in range(0, n, batch_size):
         yield {name: values[start : start + batch_size] for name, values in found.items()}
 

@@ -7,6 +7,7 @@ from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
 
+from lit_ae.errors import ConfigError
 from lit_ae.jobs.parsing import Parser, above, common, ending, split, vacant
 
 DESCRIPTION = """Score how little each sample looks like what a run was trained on: the higher, the more anomalous. What
@@ -76,6 +77,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     rest, flags = split(argv, "--data.")
     asked = parser().parse_intermixed_args(rest)
+    if asked.data and asked.split != "test":
+        raise ConfigError("--split is for the run's own samples: leave it out, or --data.")
     if asked.out:
         vacant(ending(asked.out, "--out", SUFFIXES), asked.overwrite)
     for line in import_module("lit_ae.jobs.detected").detect(asked, flags):  # torch comes with it

@@ -6,6 +6,7 @@ import importlib.util
 import socket
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from errno import EADDRNOTAVAIL
 from importlib import import_module
 
 from lit_ae.errors import ConfigError, StorageError
@@ -85,5 +86,6 @@ def listening(host: str, port: int) -> socket.socket:
         door.listen(128)
     except (OSError, OverflowError) as error:
         door.close()
-        raise StorageError(f"Cannot listen on port {port} of {host} ({error}): choose another --port.") from error
+        other = "--host" if isinstance(error, OSError) and error.errno == EADDRNOTAVAIL else "--port"
+        raise StorageError(f"Cannot listen on port {port} of {host} ({error}): choose another {other}.") from error
     return door

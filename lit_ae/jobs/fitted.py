@@ -112,7 +112,9 @@ def chosen(kind: str, flags: Sequence[str]) -> dict[str, Any]:
     try:
         return dict(vars(parser.parse_args([*flags]).sampler))
     except ArgumentError as error:
-        raise ConfigError(diagnose(str(error), [action.dest for action in parser._actions], {})) from error
+        keys = [action.dest for action in parser._actions if action.dest.startswith("sampler.")]
+        said = diagnose(str(error), keys, {})
+        raise ConfigError(f"{said} See lit_ae fit-sampler --kind {kind} --help.") from error
 
 
 def condition(run: Opened, asked: str | None) -> Shape | None:

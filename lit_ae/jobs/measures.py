@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from lit_ae.errors import ConfigError
 from lit_ae.functional import bits_per_dim
-from lit_ae.jobs.kept import kept
+from lit_ae.jobs.kept import kept, serving
 from lit_ae.jobs.tabled import Row
 from lit_ae.jobs.tested import Tested
 from lit_ae.metrics import marginal
@@ -38,7 +38,7 @@ def mean(key: str, name: str, values: Tensor, unit: str = "", source: str = "", 
         values: One value per sample, (N,).
         unit: As in `Row`.
         source: As in `Row`.
-        whole: The mean over more samples, of which these are the first, where the trainer's pass knows it.
+        whole: The mean over more samples, of which these are some, where the trainer's pass knows it.
     """
     values = values.cpu().double()
     value = values.mean().item() if whole is None else whole
@@ -61,7 +61,7 @@ def samples(n: int, kind: str = "") -> str:
 
 
 def likelihood(of: Tested) -> Iterable[Row]:
-    """Nats of the trainer's pass, whose standard errors are those of its first n samples, and log p(x)."""
+    """Nats of the trainer's pass, whose standard errors are those of n of its samples, and log p(x)."""
     columns, passed, model = of.columns, of.passed, of.run.model
     source = samples(of.count)
     shrink = sqrt(len(columns["distortion"]) / max(of.count, 1))
@@ -156,13 +156,14 @@ def generation(of: Tested) -> Iterable[Row]:
     from lit_ae.metrics.generation import fid, kid, prdc
 
     if not (isinstance(of.run.model, Generative) or kept(of.run.run)):
-        raise Unfit(f"{of.run.variant} has no prior to sample from: fit a sampler with lit_ae fit-sampler")
-    if any(batch.mask is not None for batch in of.first()):
+        hint = ": fit a sampler with lit_ae fit-sampler" if serving(of.run.model) else ", and no sampler fits it"
+        raise Unfit(f"{of.run.variant} has no prior to sample from{hint}")
+    if any(batch.mask is not None for batch in of.taken()):
         raise Unfit("some of its test samples are not observed in full")
-    if of.count <= 5:
-        raise Unfit("it has no more than 5 test samples")
+    if min(of.count, of.asked.n) <= 5:
+        raise Unfit("that takes more than 5 test samples")
     if of.extractor is None:
-        raise Unfit("its data have no labels to train a classifier on: give --features FILE")
+        raise Unfit("its data have no labels, or too few, to train a classifier on: give --features FILE")
     real, fake = of.compared(of.extractor)
     n = len(real)
     made = f"sampler {of.source.kind}" if of.source else "prior"

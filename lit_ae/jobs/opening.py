@@ -69,7 +69,11 @@ class Opened:
         yield from self._moved(loaders.get(split, self.data.test_dataloader)())
 
     def ordered(
-        self, split: Split = "test", batch_size: int | None = None, shard: tuple[int, int] = (0, 1)
+        self,
+        split: Split = "test",
+        batch_size: int | None = None,
+        shard: tuple[int, int] = (0, 1),
+        rows: torch.Tensor | None = None,
     ) -> Iterator[Batch]:
         """All batches of a split in the order of the data, as evaluation sees them: no shuffling, nothing twice.
 
@@ -77,6 +81,7 @@ class Opened:
             split: Which samples; "test" are those of `--data` where it was given.
             batch_size: Samples per batch; by default that of the data.
             shard: Number of this process, and their number w: it gets every w-th batch.
+            rows: Which samples of the split, by their number in it; None for all, as it is where others load the data.
         """
         if not isinstance(self.data, DataModule):
             yield from self.batches(split)
@@ -84,7 +89,7 @@ class Opened:
         self.data.prepare_data()
         self.data.setup(STAGES[split])
         self.data.batch_size = batch_size or self.data.batch_size
-        batches = self._moved(self.data.loader(split, shard=shard))
+        batches = self._moved(self.data.loader(split, shard=shard, rows=rows))
         yield from (batch for batch in batches if batch.weight)  # a process that has run out repeats its first one
 
     def count(self, split: Split = "test") -> int | None:

@@ -58,7 +58,7 @@ def named(run: Opened, x: Tensor) -> Columns | None:
 def default(run: Opened, stem: Path) -> Path:
     """Where samples go: a folder for pictures, a table for what has columns, else arrays."""
     if pictured(run.model.input_shape):
-        return stem
+        return stem.with_name(stem.name.replace(".", "_"))  # a dot would make a file of the folder
     return stem.with_name(f"{stem.name}{'.csv' if columned(run) else '.npz'}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -96,6 +97,8 @@ def above(least: float, kind: type[int] | type[float] = float, included: bool = 
             raise argparse.ArgumentTypeError(
                 f"{text} is too small: give {'at least' if included else 'more than'} {least:g}"
             )
+        if value == inf:
+            raise argparse.ArgumentTypeError(f"{text} is too large: give a finite number")
         return value
 
     number.__name__ = kind.__name__  # which argparse names where the text is no number at all

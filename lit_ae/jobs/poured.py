@@ -96,7 +96,8 @@ def save(parts: Iterable[Drawn], path: Path, n: int, run: Opened) -> None:
         start = 0
         for part in parts:
             for name, value in present(part, run).items():
-                held.setdefault(name, torch.empty(n, *value.shape[1:], dtype=value.dtype))
+                if name not in held:
+                    held[name] = room(n, value)
                 held[name][start : start + len(value)] = value
             start += len(part.x)
         write(path, lambda sink: torch.save(held, sink))
@@ -104,6 +105,20 @@ def save(parts: Iterable[Drawn], path: Path, n: int, run: Opened) -> None:
         write_rows(path, (named(part, run) for part in parts))
     else:
         write_rows(path, ({name: value.numpy() for name, value in present(part, run).items()} for part in parts))
+
+
+def room(n: int, like: Tensor) -> Tensor:
+    """Place in memory for n rows like those of a tensor.
+
+    Raises:
+        ConfigError: There is not as much.
+    """
+    try:
+        return like.new_empty(n, *like.shape[1:])
+    except (RuntimeError, MemoryError) as error:
+        raise ConfigError(
+            f"A .pt file is written at once, and {n:,} samples do not fit into memory: --save them as .npz."
+        ) from error
 
 
 def present(part: Drawn, run: Opened) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from lit_ae.errors import ConfigError, DataError, NonFiniteError
 from lit_ae.jobs.embedded import names_of
 from lit_ae.jobs.opening import Opened, opened
 from lit_ae.jobs.outputs import Written, check, default, named, pictured, write_samples
+from lit_ae.jobs.parsing import vacant
 from lit_ae.jobs.rows import Columns, write_rows
 from lit_ae.jobs.tracking import track
 from lit_ae.models.masked_autoencoder import MaskedAutoencoder
@@ -85,6 +86,7 @@ def reconstruct(asked: Namespace, flags: Sequence[str]) -> list[str]:
     run = opened(asked.run, flags, asked.data, asked.device)
     given = None if asked.mask is None else mask_of(Path(asked.mask), run)
     out = None if asked.out is None else target(run, Path(asked.out), asked.data)
+    path = vacant(asked.errors or run.run.folder / "reconstruct.csv", asked.overwrite)
     called, kept = names_of(run, asked.split), Kept(Random(asked.seed))
     errors: list[np.ndarray] = []
     labels: list[np.ndarray] = []
@@ -95,7 +97,6 @@ def reconstruct(asked: Namespace, flags: Sequence[str]) -> list[str]:
     else:
         write_samples(run, out, chunks)
     found = np.concatenate(errors)
-    path = Path(asked.errors) if asked.errors else run.run.folder / "reconstruct.csv"
     write_rows(path, sorted_rows(run, asked, found, np.concatenate(labels) if labels else None, called))
     picture = run.run.figures / "reconstruct.png"
     what = f"{run.name}: reconstructions of {len(found):,} samples"
@@ -220,6 +221,8 @@ def mask_of(path: Path, run: Opened) -> Tensor:
         raise DataError(f"{path} is not a whole picture: give --mask another one.") from error
     if values.shape != shape[1:]:
         raise DataError(f"{path} has {values.shape} pixels, the model's pictures {shape[1:]}: give --mask that size.")
+    if not values.any():
+        raise DataError(f"{path} is black all over, and nothing is left to fill in from: give --mask another one.")
     return torch.from_numpy(values).to(run.device)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from lit_ae.errors import ConfigError
-from lit_ae.jobs.parsing import Parser, above, common, ending, split, vacant
+from lit_ae.jobs.parsing import Parser, above, common, ending, split, vacant, vacant_folder
 from lit_ae.samplers import known
 
 DESCRIPTION = """Draw new samples of a finished run into its folder, figures/samples_<what they come from>.png: from the
@@ -85,8 +85,10 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError(f"--top_p is {asked.top_p:g}: give a number up to 1.")
     if asked.save:
         ending(asked.save, "--save", SUFFIXES)
-    for path in filter(None, (asked.out, asked.save)):
-        vacant(path, asked.overwrite)
+    if asked.out:
+        vacant_folder(asked.out, asked.overwrite)
+    if asked.save:
+        vacant(asked.save, asked.overwrite)
     sampled = import_module("lit_ae.jobs.sampled")  # torch comes with it
     for line in sampled.sample(asked, flags):
         print(line)

@@ -33,6 +33,7 @@ def signature(run: Opened, programs: list[Program], differences: Mapping[str, fl
         "pictures": is_picture(run.model.input_shape),
         "value_range": None if spec.value_range is None else list(spec.value_range),
         "transforms": settings.get("transforms"),
+        "condition_shape": None if spec.condition_shape is None else list(spec.condition_shape),
         "num_classes": spec.num_classes,
         "class_names": run.class_names,
     }
@@ -72,7 +73,8 @@ def text(said: Mapping[str, Any]) -> str:
         lines.append("")
     lines += ["## What x is", "", *sentences(data), "", "## How to open the files", "", "```python"]
     if "model.safetensors" in files:
-        lines += ["import lit_ae", 'model = lit_ae.load(".")', "z = model.embed(x)", ""]
+        given = "x" if data["condition_shape"] is None else "x, c"
+        lines += ["import lit_ae", 'model = lit_ae.load(".")', f"z = model.embed({given})", ""]
     if "encoder.onnx" in files or "decoder.onnx" in files:
         lines += ["import onnxruntime"]
     for half, names in (("encoder", "inputs"), ("decoder", "inputs")):

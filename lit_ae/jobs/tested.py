@@ -65,11 +65,18 @@ class Tested:
         """Whether the variant restores what was corrupted."""
         return isinstance(self.run.model, RESTORING)
 
-    def first(self, split: Split = "test") -> Iterator[Batch]:
-        """The first n samples of a split in the order of the data, by the batches of the data."""
-        room = self.asked.n
+    def taken(self, split: Split = "test") -> Iterator[Batch]:
+        """At most n samples of a split in the order of the data, by batches of the data's size.
+
+        Where there are more they are drawn by chance: data may be sorted by class, and the first would be of one.
+        """
+        room, rows = self.asked.n, None
         limit = self.batches if split == "test" else None
-        for batch in islice(self.run.ordered(split), limit):
+        total = self.count if split == "test" else self.run.count(split)
+        if total is not None and total > room and isinstance(self.run.data, DataModule):
+            chance = torch.Generator().manual_seed(key(self.asked.seed))
+            rows, limit = torch.randperm(total, generator=chance)[:room].sort().values, None
+        for batch in islice(self.run.ordered(split, rows=rows), limit):
             yield part_of(batch, 0, room)
             room -= len(batch.x)
             if room <= 0:
@@ -84,13 +91,13 @@ class Tested:
         return sum(len(batch.x) for batch in islice(self.run.ordered("test"), self.batches))
 
     def tracked(self, what: str) -> Iterator[Batch]:
-        """The first n test samples by batches, with a progress bar."""
+        """The n test samples by batches, with a progress bar."""
         size = self.run.data.batch_size if isinstance(self.run.data, DataModule) else None
-        return track(self.first(), -(-min(self.asked.n, self.count) // size) if size else None, what)
+        return track(self.taken(), -(-min(self.asked.n, self.count) // size) if size else None, what)
 
     @cached_property
     def columns(self) -> Columns:
-        """What one pass over the first n test samples yields, each (N, ...), with the noise of the trainer's pass."""
+        """What one pass over the n test samples yields, each (N, ...), with the trainer's noise where these are all."""
         parts: list[Columns] = []
         room = ROOM
         for number, batch in enumerate(self.tracked("measure")):
@@ -142,10 +149,10 @@ class Tested:
 
     @cached_property
     def training(self) -> Columns:
-        """Embeddings `z` and labels `y` of the first n training samples."""
+        """Embeddings `z` and labels `y` of n training samples."""
         parts: list[Columns] = []
         room = ROOM
-        for number, batch in enumerate(track(self.first("train"), None, "embed")):
+        for number, batch in enumerate(track(self.taken("train"), None, "embed")):
             reseed(key(self.asked.seed, number), self.run.device)
             y = {} if batch.y is None else {"y": batch.y.cpu()}
             parts.append({"z": self.run.model.embed(*inputs(batch)).flatten(1).float().cpu(), **y})
@@ -165,20 +172,20 @@ class Tested:
 
     @cached_property
     def extractor(self) -> Extractor | None:
-        """The network that features come from: a given file's, or a classifier of the first n training samples."""
+        """The network that features come from: a given file's, or a classifier of n training samples."""
         model, name = self.run.model, type(self.run.data).__name__
         if self.asked.features is not None:
             return features(self.asked.features, device=self.run.device)
-        batches = [(batch.x.cpu(), batch.y) for batch in self.first("train")]
+        batches = [(batch.x.cpu(), batch.y) for batch in self.taken("train")]
         if any(y is None for _, y in batches):
             return None
         x, y = (torch.cat([part.cpu() for part in column if part is not None]) for column in zip(*batches, strict=True))
         return features(None, x, y, model.spec.value_range, self.asked.seed, name, self.run.device)
 
     def compared(self, extract: Extractor) -> tuple[Tensor, Tensor]:
-        """Features of the first n test samples and of as many generated ones, (N, F) both."""
+        """Features of the n test samples and of as many generated ones, (N, F) both."""
         span = self.run.model.spec.value_range
-        real = torch.cat([extract(batch.x, span) for batch in self.first()])
+        real = torch.cat([extract(batch.x, span) for batch in self.taken()])
         chunks = track(self.generated(len(real)), -(-len(real) // CHUNK), "generate")
         return real, torch.cat([extract(x, span) for x in chunks])
 

@@ -43,7 +43,8 @@ FLAGS: dict[str, dict[str, Any]] = {
     },
     "n": {
         "type": int,
-        "help": "Samples at most of the test split, of the training split and generated that the report looks at, "
+        "help": "Samples at most of the test split and of the training split, drawn by chance, and generated, that "
+        "the report looks at, "
         f"beside the trainer's own pass over the whole test split ({N}).",
     },
     "nll_samples": {"type": int, "help": f"Importance samples for log p(x) of each sample ({NLL_SAMPLES})."},

@@ -36,7 +36,7 @@ def need(run: Opened, what: str) -> Autoencoder:
 
 def elsewhere(names: Sequence[str]) -> str | None:
     """The first file where every sample is one, so that the run can be opened without its own data."""
-    return names[0] if names and not any(name.isdigit() for name in names) else None
+    return names[0] if names and not any(name.isdecimal() for name in names) else None
 
 
 def samples(run: Opened, names: Sequence[str], split: Split) -> list[Batch]:
@@ -46,7 +46,7 @@ def samples(run: Opened, names: Sequence[str], split: Split) -> list[Batch]:
         ConfigError: There is no such sample.
         DataError: The file holds several, or does not fit.
     """
-    found = {name: by_number(run, int(name), split) for name in names if name.isdigit()}
+    found = {name: by_number(run, int(name), split) for name in names if name.isdecimal()}
     for name in names:
         if name not in found:
             found[name] = by_file(run, name)
@@ -100,7 +100,7 @@ def pair(run: Opened, split: Split) -> list[str]:
 
 def name_of(name: str, split: Split) -> str:
     """What a sample is called in a picture."""
-    return f"{split} sample {name}" if name.isdigit() else Path(name).name
+    return f"{split} sample {name}" if name.isdecimal() else Path(name).name
 
 
 def line(a: Tensor, b: Tensor, steps: int) -> Tensor:

@@ -36,7 +36,7 @@ class Condition(nn.Module):
         """
         if c is None:
             what = f"the number of a class below {self.num_classes}" if not self.shape else f"of shape {self.shape}"
-            raise DataError(f"The model was trained with a condition, {what}, per sample: give one (--data.condition).")
+            raise DataError(f"The model was trained with a condition, {what}, per sample: give one as c.")
         if tuple(c.shape[1:]) != self.shape:
             raise DataError(
                 f"The model was trained with conditions of shape {self.shape}, these have {tuple(c.shape[1:])}: "

@@ -119,7 +119,7 @@ function onMap() {
 
 function makeSliders() {
   const { sliders, dim, start } = state.space;
-  $("sliders-title").textContent = sliders.length < dim ? `Latents: the ${sliders.length} most active of ${dim}` : "Latents";
+  $("sliders-title").textContent = sliders.length < dim ? `Latents: ${sliders.length} most active of ${dim}` : "Latents";
   for (const { dim: i, low, high } of sliders) {
     const row = document.createElement("label");
     row.className = "slider";
