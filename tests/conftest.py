@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from lit_ae.cli import main
 from samplers_for_tests import LATENT, RUNS, SMALL
 
 SCRIPT = Path(sys.executable).parent / "lit_ae"
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # what a shell starts in the background inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -169,19 +169,12 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(size: int, trained: Path, t
     assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
 
 
-def interruptible() -> None:
-    """Take Ctrl-C as usual: a shell lets what it starts in the background ignore it, these tests perhaps."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
 def test_a_stopped_run_can_be_continued(number: int, status: int, console: Console, tmp_path: Path) -> None:
     command = [str(SCRIPT), "fit", "--config=vae", "--trainer.callbacks=[]", "--trainer.max_epochs=5000", *QUICK]
     with (tmp_path / "err").open("w") as err:
-        process = subprocess.Popen(
-            command, cwd=tmp_path, env=environment(), stdout=err, stderr=err, preexec_fn=interruptible
-        )
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=err, stderr=err)
         last = tmp_path / "runs/vae/0/checkpoints/last.ckpt"
         for _ in range(600):
             if last.is_file():
