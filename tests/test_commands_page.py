@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lit_ae.arguments import COMMANDS, JOBS, resolve
+from lit_ae.jobs import compare
 from lit_ae.jobs.parsing import split
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -34,6 +35,14 @@ def test_every_block_has_an_output() -> None:
 def test_every_command_takes_the_arguments_that_are_shown(argv: list[str]) -> None:
     parser = import_module(f"lit_ae.jobs.{argv[0].replace('-', '_')}").parser()
     parser.parse_args(split(argv[1:], "--data.", "--sampler.")[0])
+
+
+@pytest.mark.parametrize("argv", [argv for argv in SHOWN if argv[0] == "compare"], ids=" ".join)
+def test_compare_hands_the_flags_that_are_shown_on_to_fit(argv: list[str]) -> None:
+    rest, flags = split(argv[1:], *compare.FIT)
+    assert compare.parser().parse_intermixed_args(rest).train
+    assert "--data=MNIST" in flags
+    assert all(path.is_file() for path in resolve(["fit", "--config", "vae", *flags]).configs)
 
 
 @pytest.mark.parametrize("argv", [argv for argv in SHOWN if argv[0] == "fit"], ids=" ".join)
