@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,14 @@ from lit_ae.arguments import TRAINER_COMMANDS, Request
 from lit_ae.callbacks.predictions import PredictionWriter
 from lit_ae.callbacks.progress import Progress
 from lit_ae.diagnose import diagnose
-from lit_ae.errors import ConfigError, DataError
+from lit_ae.errors import ConfigError
 from lit_ae.jobs import testing
 from lit_ae.loggers import MetricsCSV
 from lit_ae.models.base import Autoencoder
 from lit_ae.profiling import Unprofiled
 from lit_ae.recording import Explicit, Record, checkpoints
 from lit_ae.runs import new_run
+from lit_ae.settings import announce, fill_spec, listed, placed, unique
 from lit_ae.storage import AtomicCheckpointIO, load_weights, model_argument
 
 KEPT = ("seed_everything", "runs", "name", "trainer", "model", "data")
@@ -209,57 +209,3 @@ class LitCLI(LightningCLI):
                 rank_zero_info(f"Stopped: go on with lit_ae fit --ckpt_path {self.folder.folder}")
             interrupted = self.trainer.state.status == TrainerStatus.INTERRUPTED
             sys.exit(143 if isinstance(stop, SIGTERMException) else 130 if interrupted else 1)
-
-
-def listed(value: Any) -> list[Any]:
-    """A trainer argument that may be one thing, several, or none."""
-    return list(value) if isinstance(value, Iterable) else [value] if value not in (None, True, False) else []
-
-
-def unique(value: Any) -> Any:
-    """A list without repeats; anything else as it is."""
-    if not isinstance(value, list):
-        return value
-    return [item for number, item in enumerate(value) if item not in value[:number]]
-
-
-def placed(value: Any, folder: str) -> Any:
-    """Replace the placeholder {run} in every string of a configuration by the run folder."""
-    if isinstance(value, str):
-        return value.replace("{run}", folder)
-    if isinstance(value, list):
-        return [placed(item, folder) for item in value]
-    if isinstance(value, dict):
-        return {key: placed(item, folder) for key, item in value.items()}
-    if isinstance(value, Namespace):
-        return Namespace({key: placed(item, folder) for key, item in vars(value).items()})
-    return value
-
-
-def announce(stored: Any, given: Any, key: str = "") -> None:
-    """Say which explicit settings beat what a run stored; of another class only its name, the rest is its own."""
-    if isinstance(stored, dict) and isinstance(given, dict):
-        if (old := stored.get("class_path")) != (new := given.get("class_path")):
-            announce(old, new, f"{key}.class_path")
-            return
-        for name in sorted({*stored, *given}):
-            announce(stored.get(name), given.get(name), f"{key}.{name}".lstrip("."))
-    elif stored != given:
-        rank_zero_info(f"{key} is {given}: given explicitly, it beats the run's {stored}.")
-
-
-def fill_spec(config: Namespace, data: DataModule) -> None:
-    """Write what the model must know of its data into its configuration.
-
-    Raises:
-        DataError: A model that was trained on other shapes is given these data.
-    """
-    config.model.init_args = init_args = config.model.get("init_args", Namespace())
-    stored, spec = init_args.get("spec"), data.spec
-    if stored is None or stored["input_shape"] is None:
-        init_args["spec"] = Namespace(asdict(spec))
-    elif tuple(stored["input_shape"]) != spec.input_shape:
-        raise DataError(
-            f"The run was trained on samples of shape {tuple(stored['input_shape'])}, these data have "
-            f"{spec.input_shape}: give it the data that it was trained on, or --data.transforms that lead there."
-        )

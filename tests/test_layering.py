@@ -16,7 +16,7 @@ LAYERS = [  # lowest first; a module imports from its own layer and from those b
     {"models"},
     {"plots"},
     {"loggers", "metrics", "callbacks", "samplers"},
-    {"runs", "storage", "recording", "diagnose", "arguments", "lightning_cli", "launch"}
+    {"runs", "storage", "recording", "diagnose", "arguments", "lightning_cli", "launch", "settings"}
     | {"completion", "explore", "jobs", "loading", "cli", "__main__", "__init__"},  # __init__ imports `load` lazily
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -19,9 +19,10 @@ from lit_ae.batch import Batch
 from lit_ae.diagnose import diagnose
 from lit_ae.errors import ConfigError, DataError, RunError
 from lit_ae.launch import import_classes, quieten
-from lit_ae.lightning_cli import STRICT, fill_spec
+from lit_ae.lightning_cli import STRICT
 from lit_ae.models.base import Autoencoder
 from lit_ae.runs import Run, open_run
+from lit_ae.settings import fill_spec
 from lit_ae.storage import load_weights
 
 Split = Literal["train", "val", "test"]

@@ -1,0 +1,1 @@
+"""What shared machines do to training, done on purpose."""
