@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench readme example concepts recipes commands
+.PHONY: demo test lint bench readme example concepts recipes commands torture reliability
 .DEFAULT_GOAL := demo
 
 .venv/installed: pyproject.toml
@@ -26,6 +26,12 @@ test: lint  ## every check: style, types, tests with coverage
 bench: .venv/installed  ## speed against a bare loop and against pythae
 	$(BIN)/python -m pip install --quiet -e ".[bench]"
 	$(BIN)/python benchmarks/throughput.py
+
+torture: .venv/installed  ## what shared machines do to training, done on purpose; ROW=kill for one row, MINUTES=30 for a sitting
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/reliability/torture.py $(ROW) $(if $(MINUTES),--minutes $(MINUTES))
+
+reliability: .venv/installed  ## write the tables of docs/reliability.md from benchmarks/results/reliability
+	$(BIN)/python docs/reliability.py
 
 readme: .venv/installed  ## write the table of variants into README.md
 	$(BIN)/python docs/readme.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datamodules.corrupt import Exhausted, lacking, opened, reason
 from lit_ae.batch import Shape
 
 __all__ = ["Decoder", "Decoding", "attempt", "errors", "stack"]
@@ -41,10 +43,10 @@ class Decoder(NamedTuple):
         """Decode one file.
 
         Raises:
-            OSError, ValueError, SyntaxError: The file is not a whole picture.
+            Exception: The file is not a whole picture; of which type depends on its format and damage.
         """
-        with Image.open(path) as opened:
-            picture = flatten(ImageOps.exif_transpose(opened), self.channels)
+        with opened(path) as original:
+            picture = flatten(ImageOps.exif_transpose(original), self.channels)
         if self.crop is not None:
             left, top = (picture.width - self.crop) // 2, (picture.height - self.crop) // 2
             picture = picture.crop((left, top, left + self.crop, top + self.crop))
@@ -66,11 +68,14 @@ class Decoding(Dataset[Tensor | str]):
     def __getitem__(self, index: int) -> Tensor | str:
         path = Path(os.fsdecode(self.paths[index]))
         try:
-            return self.decoder(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # odd metadata: the pixels are whole, or an exception says so
+                return self.decoder(path)
         except UnidentifiedImageError:
             return f"{path} is not a picture"
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            return f"{path} does not decode ({error})"
+        except Exception as error:  # readers of damaged bytes raise anything
+            problem = f"{path} does not decode ({reason(error)})"
+            return Exhausted(problem) if lacking(error) else problem
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -100,7 +105,12 @@ def flatten(picture: Image.Image, channels: int) -> Image.Image:
     if picture.mode == "F":
         raise ValueError("its pixels are floating-point numbers, write 8 or 16 bits")
     if picture.mode.startswith("I"):  # Pillow would clip 16 bits at 255
-        picture = Image.fromarray((np.asarray(picture, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8))
+        values = np.asarray(picture)
+        if values.size and not 0 <= int(values.min()) <= int(values.max()) < 2**16:
+            raise ValueError("its pixels do not lie in 0..65535, write 8 or 16 bits")
+        picture = Image.fromarray((values // 257).astype(np.uint8))
+    if picture.mode == "LAB":  # which Pillow converts to nothing else
+        picture = picture.convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

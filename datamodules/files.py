@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.base import DataModule, Split
+from datamodules.corrupt import undecodable, warn
 from datamodules.decoding import Decoder, Decoding, attempt, errors, stack
 from datamodules.given import given_arrays, listed, unlabelled, workers
 from datamodules.samples import Resident, Samples, Source
@@ -47,8 +47,9 @@ class PictureFiles(DataModule, ABC):
         channels: 1 for grey, 3 for colour.
         crop: Side in pixels of the centred square that is cut out before resizing.
         num_workers: Processes that decode; 0 decodes in the main process.
-        on_error: What a file that does not decode does: stop the run with its name, or be left out. To leave files
-            out, all of them are decoded once before the splits are made.
+        on_error: What a file that does not decode does: stop the run with its name, or be left out, named on stderr and
+            counted. To leave files out, all of them are decoded once before the splits are made; one that breaks after
+            that stops the run all the same.
         memory_mib: A split whose decoded pictures take at most so many MiB is decoded once and held in memory by each
             process; a larger one is decoded anew in every epoch.
     """
@@ -90,20 +91,20 @@ class PictureFiles(DataModule, ABC):
             raise ConfigError("--data.condition is label, but the data have no labels: leave it out.")
         if len(files.paths) * prod(self.decoder.shape) <= self.memory_mib * 2**20:
             return self._hold(files, split)
-        if self.on_error == "skip":
-            damaged = [error for batch in self._decode(files, errors) for error in batch]
-            files = leave_out(files, damaged, split)
-        return Decoded(files, self.decoder, self.num_workers, label_as_condition=self.condition == "label")
+        skips = self.on_error == "skip"
+        if skips:
+            files = leave_out(files, problems(files, self.decoder, self.num_workers), split)
+        return Decoded(files, self.decoder, self.num_workers, self.condition == "label", skips=skips)
 
     def _hold(self, files: Files, split: Split) -> Resident:
         x = torch.empty(len(files.paths), *self.decoder.shape, dtype=torch.uint8)
         damaged: list[str] = []
         n = 0
-        for decoded, problems in self._decode(files, attempt):
-            problem = next(filter(None, problems), None)
+        for decoded, found in once(files, self.decoder, self.num_workers, attempt):
+            problem = next(filter(None, found), None)
             if problem is not None and self.on_error == "raise":
                 raise undecodable(problem)
-            damaged += problems
+            damaged += found
             if decoded is not None:
                 x[n : n + len(decoded)] = decoded
                 n += len(decoded)
@@ -124,21 +125,44 @@ class PictureFiles(DataModule, ABC):
         labelled = self.condition == "label"
         if (source := given_arrays(path, self.decoder.shape, labelled)) is not None:
             return source
-        paths, y = listed(path, self.known_classes)
-        if y is None and labelled:
-            raise unlabelled(path)
-        files, names = Files(paths, y), paths.names
-        if self.on_error == "skip":
-            damaged = [error for batch in self._decode(files, errors) for error in batch]
-            files = leave_out(files, damaged, "given")
-            names = [name for name, error in zip(names, damaged, strict=True) if not error]
-        return Decoded(files, self.decoder, min(workers(len(paths)), self.num_workers), labelled, names)
+        return given_files(path, self.known_classes, labelled, self.decoder, self.on_error, self.num_workers)
 
-    def _decode(self, files: Files, collate: Callable[[list[Tensor | str]], Any]) -> DataLoader:
-        """All files in order; the loader draws from a generator of its own."""
-        work = Decoding(files.paths, self.decoder)
-        own = torch.Generator()
-        return DataLoader(work, batch_size=64, num_workers=self.num_workers, collate_fn=collate, generator=own)
+
+def given_files(
+    path: Path,
+    classes: Sequence[str] | None,
+    labelled: bool,
+    decoder: Decoder,
+    on_error: Literal["raise", "skip"],
+    num_workers: int = 2,
+) -> Decoded:
+    """A folder of pictures at any depth or one, without damaged ones where these are left out.
+
+    Raises:
+        DataError: They are missing or damaged, or lack the labels that are the condition.
+    """
+    paths, y = listed(path, classes)
+    if y is None and labelled:
+        raise unlabelled(path)
+    num_workers = min(workers(len(paths)), num_workers)
+    files, names, skips = Files(paths, y), paths.names, on_error == "skip"
+    if skips:
+        damaged = problems(files, decoder, num_workers)
+        files = leave_out(files, damaged, "given")
+        names = [name for name, problem in zip(names, damaged, strict=True) if not problem]
+    return Decoded(files, decoder, num_workers, labelled, names, skips)
+
+
+def once(files: Files, decoder: Decoder, num_workers: int, collate: Callable[[list[Tensor | str]], Any]) -> DataLoader:
+    """All files in order; the loader draws from a generator of its own."""
+    work = Decoding(files.paths, decoder)
+    own = torch.Generator()
+    return DataLoader(work, batch_size=64, num_workers=num_workers, collate_fn=collate, generator=own)
+
+
+def problems(files: Files, decoder: Decoder, num_workers: int) -> list[str]:
+    """What is wrong with each file, "" where nothing is."""
+    return [problem for batch in once(files, decoder, num_workers, errors) for problem in batch]
 
 
 class Called(Sequence[str]):
@@ -175,20 +199,13 @@ class Called(Sequence[str]):
 
 
 def leave_out(files: Files, damaged: list[str], split: str) -> Files:
-    """The files without an error, and one warning that counts the others."""
+    """The files without an error; the others are named and counted."""
     whole = torch.tensor([not error for error in damaged], dtype=torch.bool)
     if whole.all():
         return files
-    first = next(filter(None, damaged))
-    left_out = f"{int((~whole).sum()):,} of {len(whole):,} {split} pictures are left out; the first: {first}."
-    warnings.warn(left_out, stacklevel=2)
+    warn([problem for problem in damaged if problem], len(damaged), split)
     paths = [path for path, error in zip(files.paths, damaged, strict=True) if not error]
     return Files(paths, None if files.y is None else files.y[whole])
-
-
-def undecodable(problem: str) -> DataError:
-    """Says which file it was, and the ways out."""
-    return DataError(f"{problem}: mend or remove it, or leave such files out with --data.on_error skip.")
 
 
 class Decoded(Source):
@@ -200,6 +217,7 @@ class Decoded(Source):
         num_workers: Processes that decode.
         label_as_condition: Whether labels are also what the model is conditioned on.
         names: What each file is called; by default its path below the folder that holds all of them.
+        skips: Whether damaged files were left out, so that none is expected.
     """
 
     def __init__(
@@ -209,9 +227,10 @@ class Decoded(Source):
         num_workers: int,
         label_as_condition: bool = False,
         names: Sequence[str] | None = None,
+        skips: bool = False,
     ) -> None:
         super().__init__()
-        self._names = names
+        self._names, self.skips = names, skips
         self.files, self.decoder, self.num_workers = files, decoder, num_workers
         self.label_as_condition = label_as_condition
         if files.y is not None and len(files.y) != len(files.paths):
@@ -265,6 +284,6 @@ class Decoded(Source):
         )
         for index, x in zip(positions, loader, strict=True):
             if isinstance(x, str):
-                raise undecodable(x)
+                raise undecodable(x, self.skips)
             y = None if self.files.y is None else self.files.y[index]
             yield Samples(x, y, y if self.label_as_condition else None)

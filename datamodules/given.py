@@ -6,12 +6,13 @@ import os
 from abc import ABC
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 
 from datamodules.base import InMemory
+from datamodules.corrupt import unreadable
 from datamodules.decoding import Decoder
 from datamodules.mapped import Mapped, layout_of
 from datamodules.samples import Resident, Samples, Source
@@ -66,8 +67,9 @@ def listed(path: Path, classes: Sequence[str] | None) -> tuple[Paths, torch.Tens
         raise DataError(f"There is no {path}: give a folder of pictures, or a file, that exists.")
     names: list[str] = []
     others = 0
-    for where, folders, files in os.walk(path, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for where, folders, files in os.walk(path, onerror=unreadable, followlinks=True):
+        files += [name for name in folders if name.lower().endswith(SUFFIXES)]  # no picture, which is to be said
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in files)
         inner = os.path.relpath(where, path)
         for name in sorted(name for name in files if not name.startswith(".")):
             if name.lower().endswith(SUFFIXES):
@@ -154,6 +156,10 @@ def unlabelled(path: Path) -> DataError:
 class PictureSet(InMemory, ABC):
     """A set of pictures of one size.
 
+    Args:
+        on_error: What a picture file given from elsewhere that does not decode does: stop the command with its name, or
+            be left out, named on stderr and counted.
+
     Attributes:
         picture_shape: (C, H, W).
         folders: What folders of pictures from elsewhere are called whose class is known, in the order of the classes.
@@ -162,23 +168,24 @@ class PictureSet(InMemory, ABC):
     picture_shape: tuple[int, int, int]
     folders: Sequence[str] = tuple("0123456789")
 
+    def __init__(self, on_error: Literal["raise", "skip"] = "raise", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.on_error = on_error
+
     def outside(self, path: Path) -> Source:
         """A folder of pictures or one, decoded to this size and these channels, or an array of this shape.
 
         Raises:
             DataError: They are missing, damaged or of another kind.
         """
-        from datamodules.files import Decoded, Files  # which imports this module
+        from datamodules.files import given_files  # which imports this module
 
         labelled = self.condition == "label"
         if (source := given_arrays(path, self.picture_shape, labelled)) is not None:
             return source
-        paths, y = listed(path, self.folders)
-        if y is None and labelled:
-            raise unlabelled(path)
         channels, *size = self.picture_shape
         decoder = Decoder((size[0], size[1]), channels, None)
-        return Decoded(Files(paths, y), decoder, workers(len(paths)), labelled, paths.names)
+        return given_files(path, self.folders, labelled, decoder, self.on_error)
 
 
 def workers(n: int) -> int:

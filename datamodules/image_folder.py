@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from datamodules.base import Split
+from datamodules.corrupt import unreadable
 from datamodules.files import Files, PictureFiles
 from datamodules.given import SUFFIXES
 from datamodules.holdout import without_test
@@ -62,7 +63,11 @@ class ImageFolder(PictureFiles):
     def _splits(self) -> dict[Split, Files | None]:
         if not self.root.is_dir():
             raise DataError(f"There is no folder {self.root}: arrange pictures like this.\n{tree(self.root)}")
-        folders = {entry.name for entry in self.root.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+        try:
+            folders = {entry.name for entry in self.root.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+        except OSError as error:
+            unreadable(error)
+        folders = {name for name in folders if not name.lower().endswith(SUFFIXES)}
         parts = folders & {"test", *VALIDATION}
         if folders and folders <= parts:
             raise DataError(f"{self.root} has no folder train: arrange pictures like this.\n{tree(self.root)}")
@@ -104,8 +109,9 @@ def find(folder: Path, root: Path) -> Classes:
     """
     found: Classes = {}
     others: list[Path] = []
-    for where, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for where, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        names += [name for name in folders if name.lower().endswith(SUFFIXES)]  # no picture, which is to be said
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in names)
         inner = Path(where).relative_to(folder).parts
         for name in sorted(name for name in names if not name.startswith(".")):
             path = Path(where, name)

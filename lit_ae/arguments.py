@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lit_ae import shipped
-from lit_ae.errors import ConfigError, RunError
+from lit_ae import checked, documents, shipped, trust
+from lit_ae.errors import ConfigError, LitAEError, RunError
 from lit_ae.runs import Run, latest, open_run
+from lit_ae.stamps import own
 
 COMMANDS = {
     "fit": "train a variant; without arguments, a VAE on scikit-learn's digits",
@@ -63,16 +64,24 @@ class Request:
         run: The run that is opened, None where a new one is made.
         checkpoint: Checkpoint to load, None to start from scratch.
         configs: Config files that the parser reads.
+        trusted: Classes that the user named, here or in configs of their own.
+        described: A run whose config.yaml is among the configs, and no config of the user's own.
     """
 
     argv: list[str]
     run: Run | None = None
     checkpoint: Path | None = None
     configs: list[Path] = field(default_factory=list)
+    trusted: tuple[str, ...] = ()
+    described: Run | None = None
 
 
-def resolve(argv: list[str]) -> Request:
+def resolve(argv: list[str], described: Run | None = None) -> Request:
     """Find what the arguments name.
+
+    Args:
+        argv: The command line.
+        described: A run whose config.yaml is among the configs, and no config of the user's own.
 
     Raises:
         ConfigError: An unknown command, or a config that is not there.
@@ -86,37 +95,51 @@ def resolve(argv: list[str]) -> Request:
     if {"-h", "--help"} & set(rest):
         return Request(argv)
     named = take_positional(rest) if command != "fit" else None
-    configs = [shipped.find(name) for name in take(rest, "--config", "-c")]
-    for path in configs:
-        read(path)
+    configs = [shipped.find(documents.local(name, "--config")) for name in take(rest, "--config", "-c")]
+    mine = [path for path in configs if described is None or path != described.config]
+    trusted = trust.typed(rest, mine)
     wanted = [*([named] if named else []), *take(rest, "--ckpt_path")]
+    documents.local(setting(rest, configs, "runs") or "", "--runs")
     run, checkpoint = None, None
     if wanted:
         run, checkpoint = find_checkpoint(wanted[-1], command, rest, configs)
     elif command != "fit":
         raise ConfigError(f"Which run? Name its folder: lit_ae {command} runs/vae/0")
+    if opened := described or run:
+        trusted += owned(opened, trusted)
     if run is not None:
-        stored(run)
         configs.insert(0, run.config)
     elif not checkpoint and not peek(rest, "--model") and not any(read(path).get("model") for path in configs):
         configs.insert(0, shipped.find(DEFAULT_CONFIG))  # what is given only lies over it: trainer/gpu, a logger
     files = [item for path in configs for item in ("--config", str(path))]
-    return Request([command, *files, *rest], run, checkpoint, configs)
+    return Request([command, *files, *rest], run, checkpoint, configs, trusted, described)
 
 
-def find_checkpoint(wanted: str, command: str, rest: list[str], configs: list[Path]) -> tuple[Run | None, Path]:
+def find_checkpoint(wanted: str, command: str, rest: list[str], configs: list[Path]) -> tuple[Run | None, Path | None]:
     """The run and the checkpoint that a folder, a file or `last` stands for."""
-    prefer = ("last", "best") if command == "fit" else ("best", "last")
     if wanted == "last":
-        run = latest(Path(setting(rest, configs, "runs") or "runs"), run_name(rest, configs))
-        return run, run.checkpoint(*prefer)
-    path = Path(wanted)
+        run = latest(Path(setting(rest, configs, "runs") or "runs"), run_name(rest, configs), train=command == "fit")
+        begun = run.config.is_file()
+        if begun and any(run.checkpoints.glob("*.ckpt")):
+            return run, chosen(run, command)
+        if not int(os.environ.get("LOCAL_RANK") or 0):
+            where = "in that folder" if begun else "as a new run"
+            print(f"lit_ae: {run.folder} ended before its first checkpoint: it starts over, {where}.", file=sys.stderr)
+        return run if begun else None, None
+    path = checked.local(wanted)
     if path.suffix == ".ckpt" and not path.is_file():
         raise RunError(f"There is no checkpoint {path}: name one that exists, or the folder of a run.")
     if path.is_file() and not (path.parent.parent / "config.yaml").is_file():
-        return None, path
+        return None, checked.sound(path)
     run = open_run(path)
-    return run, path if path.is_file() else run.checkpoint(*prefer)
+    return run, checked.sound(path) if path.is_file() else chosen(run, command)
+
+
+def chosen(run: Run, command: str) -> Path:
+    """The checkpoint of a run that a command takes; training goes on from the newest one that is sound."""
+    if command == "fit" and (found := checked.newest(run.checkpoints)) is not None:
+        return found
+    return checked.sound(run.checkpoint("best", "last", "previous"))
 
 
 def run_name(rest: list[str], configs: list[Path]) -> str:
@@ -140,17 +163,12 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: It is not YAML, or holds no keys.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path} is not valid YAML{where}: {error.problem}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not a text file with YAML in it: name a config such as vae.yaml.") from error
+    document = documents.read(path)
     if not isinstance(document, dict):
         found = "is empty" if document is None else "holds no keys"
         raise ConfigError(f"{path} {found}: a config has keys such as model, data and trainer.")
+    if odd := next((key for key in document if not isinstance(key, str)), None):
+        raise ConfigError(f"{path} has the key {odd!r}: a config has keys such as model, data and trainer.")
     return document
 
 
@@ -169,6 +187,33 @@ def stored(run: Run) -> dict[str, Any]:
         return read(run.config)
     except ConfigError as error:
         raise RunError(f"{error} The run cannot be opened: mend that file, or name another run.") from error
+
+
+def owned(run: Run, trusted: Sequence[str] = (), keys: Sequence[str] | None = None) -> tuple[str, ...]:
+    """What a run's config names where the user made that run; of anybody else's, nothing.
+
+    Args:
+        run: The run.
+        trusted: What the user admits.
+        keys: Parts of the config that will be built, by default all.
+
+    Raises:
+        RunError: It is damaged, or somebody else's and names a class that is not on the list.
+    """
+    document = stored(run)
+    if own(run.config):
+        return trust.widened(document)
+    trust.screen([document.get(key) for key in keys or document], run.config, trusted)
+    return ()
+
+
+def unadmitted(message: str, request: Request) -> LitAEError | None:
+    """What the parser said, where it refused to import a class; None where it said anything else."""
+    if (source := request.described or request.run) is not None and not own(source.config):
+        return trust.refused(message, f"{source.config} names")
+    if request.checkpoint is not None and request.run is None:
+        return trust.refused(message, f"{request.checkpoint} names")
+    return trust.refused(message, "The configuration leads to", ConfigError)
 
 
 def take(rest: list[str], *flags: str) -> list[str]:

@@ -8,7 +8,7 @@ import sys
 import traceback
 from importlib import import_module
 
-from lit_ae import __version__
+from lit_ae import __version__, stopping, trust
 from lit_ae.arguments import COMMANDS, JOBS, resolve
 from lit_ae.errors import LitAEError, StorageError
 
@@ -23,6 +23,7 @@ HELP = f"""usage: lit_ae COMMAND [ARGUMENT ...]
   lit_ae fit --config vae --config trainer/fast --trainer.max_epochs 50
   lit_ae fit --config vae --print_config     the configuration in full, then nothing
   lit_ae COMMAND --help                      every argument of a command
+  lit_ae COMMAND ... --trust-import PKG      run a checkpoint or a folder of somebody else that names classes of PKG
   lit_ae --print_shtab bash                  a script that completes arguments (also zsh, tcsh)
   lit_ae --version
 
@@ -34,29 +35,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     argv = sys.argv[1:] if argv is None else argv
     try:
-        if not argv or argv[0] in {"-h", "--help", "help"}:
-            print(HELP)
-            return 0
-        if argv[0] == "--version":
-            print(f"lit_ae {__version__}")
-            return 0
-        if argv[0] == "list":
-            from lit_ae import catalog
-
-            print(catalog.text())
-            return 0
-        if argv[0] == "--print_shtab":
-            from lit_ae.completion import script
-
-            print(script(*argv[1:2] or ["bash"]))
-            return 0
-        if argv[0] in JOBS:
-            module = argv[0].replace("-", "_")
-            return int(import_module(f"lit_ae.jobs.{module}").main(argv[1:]))
-        request = resolve(argv)
-        from lit_ae.launch import launch
-
-        return launch(request)
+        with stopping.handled(), trust.asked(argv) as rest:
+            return command(rest)
+    except stopping.Stopped as stop:
+        name = "interrupted" if stop.status == 130 else "terminated"
+        print(f"lit_ae: {name}{' before training began' * (argv[0] == 'fit')}.", file=sys.stderr)
+        return stop.status
     except KeyboardInterrupt:
         print("lit_ae: interrupted before training began.", file=sys.stderr)
         return 130
@@ -66,11 +50,39 @@ def main(argv: list[str] | None = None) -> int:
         return unread()
     except Exception as error:
         if known := mistake(error):
-            print(f"lit_ae: {known}", file=sys.stderr)
+            if not known.quiet:
+                print(f"lit_ae: {known}", file=sys.stderr)
             return known.status
         traceback.print_exc()
         print("lit_ae: this is a bug of ours: please report the lines above.", file=sys.stderr)
         return 1
+
+
+def command(argv: list[str]) -> int:
+    """Run what the arguments name, --trust-import apart."""
+    if not argv or argv[0] in {"-h", "--help", "help"}:
+        print(HELP)
+        return 0
+    if argv[0] == "--version":
+        print(f"lit_ae {__version__}")
+        return 0
+    if argv[0] == "list":
+        from lit_ae import catalog
+
+        print(catalog.text())
+        return 0
+    if argv[0] == "--print_shtab":
+        from lit_ae.completion import script
+
+        print(script(*argv[1:2] or ["bash"]))
+        return 0
+    if argv[0] in JOBS:
+        module = argv[0].replace("-", "_")
+        return int(import_module(f"lit_ae.jobs.{module}").main(argv[1:]))
+    request = resolve(argv)
+    from lit_ae.launch import launch
+
+    return launch(request)
 
 
 def mistake(error: BaseException | None) -> LitAEError | None:
@@ -78,7 +90,8 @@ def mistake(error: BaseException | None) -> LitAEError | None:
     while error is not None and not isinstance(error, LitAEError):
         if isinstance(error, OSError) and error.errno in (*FULL, *DENIED):
             mend = "free space on the disk" if error.errno in FULL else "change its permissions"
-            return StorageError(f"{error.strerror}: {error.filename or 'the run folder'}: {mend}, or set --runs.")
+            where = error.filename or "a file, or standard output"
+            return StorageError(f"{error.strerror}: {where}: {mend}, or set --runs.")
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return error
 
@@ -90,6 +103,11 @@ def run() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         status = unread()
+    except OSError as error:  # it goes to a full disk
+        unread()
+        if status == 0:
+            print(f"lit_ae: Standard output, {error.strerror}: free space on the disk, or send it on.", file=sys.stderr)
+            status = StorageError.status
     sys.exit(status)
 
 

@@ -37,14 +37,23 @@ BASES: dict[str, type] = {
 }
 
 
+LONGEST = 1500  # characters of a message
+SHOWN = 150  # of a value in it
+
+
 def diagnose(message: str, keys: Iterable[str], files: Mapping[str, str]) -> str:
-    """Say what is wrong in at most ten lines.
+    """Say what is wrong in one line.
 
     Args:
         message: What the parser says.
         keys: Every key that the parser knows, dotted.
         files: Name → text of the config files given; those that hold the mistake are named.
     """
+    return short(" ".join(explained(message, keys, files).split()), LONGEST)
+
+
+def explained(message: str, keys: Iterable[str], files: Mapping[str, str]) -> str:
+    """What is wrong, at any length."""
     path = re.findall(r'Parser key "([\w.]+)"', message)
     if path and path[-1].endswith("lr_scheduler") and re.search(r"(?<![\w.])ReduceLROnPlateau\b", message):
         full = "torch.optim.lr_scheduler.ReduceLROnPlateau"  # Lightning has a class of that name, too
@@ -63,12 +72,16 @@ def diagnose(message: str, keys: Iterable[str], files: Mapping[str, str]) -> str
         if not flags:
             return f"Unexpected argument {wrong[1].split()[0]!r}: flags start with --."
         return unknown_key(flags[0], {f"--{key}" for key in keys}, "the command line")
-    where = ".".join(path) or "the command line"
+    where = ".".join(path[:1] if len(set(path)) == 1 else path) or "the command line"
+    if wrong := re.search(r"argument (--\S+?)(?:/\S+)?: expected .*argument", message):
+        return f"{wrong[1]}: something below it has no value: write --key value, or --key=value."
+    if wrong := re.search(r"Unable to load config ['\"](.*?)['\"]?(?: - |$)", message, re.DOTALL):
+        return f"{where}: {short(wrong[1], SHOWN)!r} is neither keys with values nor a file of them."
     if wrong := re.search(r"the following arguments are required: ([\w., ]+)", message):
         return f"{where}: {wrong[1]} must be given, it has no default."
     if expected := re.findall(r"Expected an? (.+?)(?:\. Got value|$)", message, re.MULTILINE):
         value = re.search(r"Got value: (.+?)(?:\. Got value|$)|Given value: (.+)", message, re.MULTILINE)
-        return wrong_value(where, value[1] or value[2] if value else "this", expected)
+        return wrong_value(where, value[1] or value[2] if value else "this", expected, path)
     return f"{where}: {' '.join(message.split())[:400]}"
 
 
@@ -78,14 +91,26 @@ def place(word: str, files: Mapping[str, str]) -> str:
     return "".join(f" (in {name})" for name, text in files.items() if whole.search(text))
 
 
-def wrong_value(where: str, value: str, expected: list[str]) -> str:
+def short(text: str, most: int) -> str:
+    """The beginning of a text that is too long to show."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def wrong_value(where: str, value: str, expected: list[str], path: list[str]) -> str:
     """A value of the wrong type, or none of those that are allowed."""
     types = list(dict.fromkeys(re.findall(r"<class '([\w.]+)'>", " ".join(expected))))
     choices = re.findall(r"'([\w.+-]+)'", " ".join(text for text in expected if "Literal" in text))
     wanted = [name.rsplit(".", 1)[-1] for name in types if name != "NoneType"] + [repr(choice) for choice in choices]
     near = get_close_matches(value, choices, n=1, cutoff=0.5)
-    hint = f": did you mean {near[0]!r}?" if near else f": give {' or '.join(wanted or expected)}."
-    return f"{where}: {value!r} does not fit{hint}"
+    base = next((BASES[key] for key in reversed(path) if key in BASES), None)
+    fitting = " or ".join(wanted) or (f"a class that is {article(base.__name__)}" if base else "what its help says")
+    hint = f": did you mean {near[0]!r}?" if near else f": give {fitting}."
+    return f"{where}: {short(value, SHOWN)!r} does not fit{hint}"
+
+
+def article(name: str) -> str:
+    """A name with its article."""
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def unknown_class(name: str, path: list[str]) -> str:
@@ -95,9 +120,10 @@ def unknown_class(name: str, path: list[str]) -> str:
     near = get_close_matches(name.rsplit(".", 1)[-1], known, n=1, cutoff=0.5)
     where = ".".join(path) or "the config"
     if near:
-        return f"{where}: there is no class {name!r}: did you mean {near[0]!r}?"
+        return f"{where}: there is no class {short(name, SHOWN)!r}: did you mean {near[0]!r}?"
     shown = f"choose from {', '.join(known)}" if len(known) <= 20 else "see lit_ae list"
-    return f"{where}: there is no class {name!r}: {shown}, or give the import path of your own (package.Class)."
+    own = "or give the import path of your own (package.Class)."
+    return f"{where}: there is no class {short(name, SHOWN)!r}: {shown}, {own}"
 
 
 def unknown_key(name: str, known: Iterable[str], owner: str) -> str:
@@ -105,7 +131,7 @@ def unknown_key(name: str, known: Iterable[str], owner: str) -> str:
     known = sorted(known)
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)[:300]}."
-    return f"{owner.rsplit('.', 1)[-1]} has no key {name!r}: {hint if known else 'see lit_ae --help.'}"
+    return f"{owner.rsplit('.', 1)[-1]} has no key {short(name, SHOWN)!r}: {hint if known else 'see lit_ae --help.'}"
 
 
 def descendants(base: type) -> Iterator[type]:

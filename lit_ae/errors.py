@@ -5,6 +5,7 @@ class LitAEError(Exception):
     """A mistake that the user can mend: one sentence with the way out, and an exit status."""
 
     status = 1
+    quiet = False  # whether another process of the run says it
 
 
 class ConfigError(LitAEError, ValueError):

@@ -8,17 +8,16 @@ import os
 import pkgutil
 import sys
 import warnings
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import datamodules
 import lit_ae.callbacks
 import lit_ae.models
+from lit_ae import trust, watching
 from lit_ae.arguments import Request
 from lit_ae.errors import ConfigError
 from lit_ae.lightning_cli import LitCLI
 
-PLUGINS = "lit_ae.plugins"  # entry points: packages whose classes get short names
 NOISE = ("Tip:", "TPU available", "Seed set to", "Trainer.fit` stopped", "was configured so")
 OURS = tuple(str(Path(package.__path__[0]).resolve()) + os.sep for package in (lit_ae, datamodules))
 FORMAT = warnings.formatwarning  # Lightning's, which the import above installs
@@ -27,9 +26,11 @@ SHOWN = ("elbo", "distortion", "rate")
 
 def launch(request: Request) -> int:
     """Run one of the trainer's commands and return its exit status."""
+    watching.watch_parent()
     import_classes()
     quieten()
-    cli = LitCLI(request)
+    with trust.importing(request.trusted):
+        cli = LitCLI(request)
     if cli.subcommand == "fit" and cli.trainer.is_global_zero:
         report(cli)
     if cli.subcommand == "test" and cli.trainer.is_global_zero:
@@ -60,7 +61,7 @@ def import_classes() -> None:
     for package in (lit_ae.models, lit_ae.callbacks, datamodules):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
-    for plugin in entry_points(group=PLUGINS):
+    for plugin in trust.points():
         try:
             plugin.load()
         except Exception as error:  # somebody else's module may raise anything

@@ -15,17 +15,18 @@ import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.trainer.states import TrainerStatus
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from datamodules.base import DataModule
-from lit_ae import __version__
-from lit_ae.arguments import TRAINER_COMMANDS, Request
+from lit_ae import __version__, checked, loops, restoring, watching
+from lit_ae.arguments import TRAINER_COMMANDS, Request, unadmitted
+from lit_ae.bounded import bounded
+from lit_ae.callbacks.non_finite import watched
 from lit_ae.callbacks.predictions import PredictionWriter
 from lit_ae.callbacks.progress import Progress
 from lit_ae.diagnose import diagnose
-from lit_ae.errors import ConfigError
+from lit_ae.errors import ConfigError, RunError
 from lit_ae.jobs import testing
 from lit_ae.loggers import MetricsCSV
 from lit_ae.models.base import Autoencoder
@@ -33,7 +34,9 @@ from lit_ae.profiling import Unprofiled
 from lit_ae.recording import Explicit, Record, checkpoints
 from lit_ae.runs import new_run
 from lit_ae.settings import announce, fill_spec, listed, placed, unique
+from lit_ae.stopping import Stopped
 from lit_ae.storage import AtomicCheckpointIO, load_weights, model_argument
+from lit_ae.trackers import forgiven
 
 KEPT = ("seed_everything", "runs", "name", "trainer", "model", "data")
 STRICT: dict[str, Any] = {
@@ -57,7 +60,7 @@ class LitCLI(LightningCLI):
         self.request = request
         argv = request.argv
         if request.checkpoint and not request.run:  # a lone file: its model comes first, all else beats it
-            argv = [argv[0], f"--model={model_argument(request.checkpoint)}", *argv[1:]]
+            argv = [argv[0], f"--model={model_argument(request.checkpoint, request.trusted)}", *argv[1:]]
         super().__init__(
             Autoencoder,
             pl.LightningDataModule,
@@ -89,7 +92,12 @@ class LitCLI(LightningCLI):
         except ArgumentError as error:
             keys = [action.dest for action in self._parser(args[0])._actions] if args[0] in TRAINER_COMMANDS else []
             texts = {str(path): path.read_text(encoding="utf-8") for path in self.request.configs}
-            raise ConfigError(diagnose(str(error), keys, texts)) from error
+            if denied := unadmitted(str(error), self.request):
+                raise denied from error
+            said = diagnose(str(error), keys, texts)
+            if source := self.faulty(parser, args):
+                raise RunError(f"{said} That is in {source}: name another one.") from error
+            raise ConfigError(said) from error
         if self.request.run:
             trainer = self.config[self.config.subcommand].trainer
             for key in ("callbacks", "logger"):  # the run's own overlays may have been given once more
@@ -98,6 +106,17 @@ class LitCLI(LightningCLI):
             announce(self.stored, self.plain_config(self.config.subcommand))
         if self.config.subcommand == "test":  # a mistake is found before the trainer's pass
             self.asked = testing.asked(self.config.test)
+
+    def faulty(self, parser: LightningArgumentParser, args: list[str]) -> Path | None:
+        """The run or the checkpoint that is opened, where the parser refuses it even without any flag."""
+        run = self.request.run
+        source, count = (run.config, 3) if run else (self.request.checkpoint, 2)  # the command, then what is opened
+        if source is not None:
+            try:
+                parser.parse_args(args[:count])
+            except ArgumentError:
+                return source
+        return None
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration alone: `arguments.resolve` put the run's own config first, flags come after."""
@@ -121,9 +140,12 @@ class LitCLI(LightningCLI):
         if isinstance(self.datamodule, DataModule):
             fill_spec(self.config[self.subcommand], self.datamodule)
             del self.config_dump  # made while building the data: the checkpoint would keep the empty spec
-        self.model = self.build("model")
         if self.request.checkpoint:  # for `fit` too: a file that does not fit is found before anything starts
+            with bounded(self.request.checkpoint, self.config[self.subcommand].model.as_dict()):
+                self.model = self.build("model")
             load_weights(self.model, self.request.checkpoint)
+        else:
+            self.model = self.build("model")
 
     def try_optimizer(self) -> None:
         """Build the optimizer and the scheduler once, so that a value they refuse is found before anything starts."""
@@ -141,7 +163,8 @@ class LitCLI(LightningCLI):
         try:
             yield
         except Exception as error:
-            if not self.request.run and int(os.environ.get("LOCAL_RANK", 0)) == 0:
+            lost = isinstance(error, watching.Lost)  # the run is to go on in this folder
+            if not self.request.run and not lost and int(os.environ.get("LOCAL_RANK", 0)) == 0:
                 self.folder.discard()
             if isinstance(error, MisconfigurationException):
                 raise ConfigError(f"trainer: {error}") from error
@@ -162,6 +185,7 @@ class LitCLI(LightningCLI):
         if settings["logger"] is not False:
             folder = self.folder.folder if training else self.folder.folder / command
             loggers.insert(0, MetricsCSV(folder))
+            loggers = loggers if settings["fast_dev_run"] else forgiven(loggers)
         if settings["enable_checkpointing"] is not False and training:
             callbacks += checkpoints(self.folder, settings["limit_val_batches"] != 0)
             settings["plugins"] = [*listed(settings["plugins"]), AtomicCheckpointIO()]
@@ -171,6 +195,8 @@ class LitCLI(LightningCLI):
             callbacks.append(Record(self.folder.config, self.dump(command)))
         if self.request.run and training:
             callbacks.append(Explicit(self.stored["model"], self.plain_config("fit")["model"]))
+        if training:
+            callbacks = watched(callbacks)
         if command == "predict":
             callbacks.append(PredictionWriter())
         bars = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
@@ -180,7 +206,11 @@ class LitCLI(LightningCLI):
             settings["enable_model_summary"] = False  # a table of nine lines, on stdout
         settings["profiler"] = settings["profiler"] or Unprofiled()
         settings |= {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": self.folder.folder}
-        return pl.Trainer(**settings)
+        trainer = pl.Trainer(**settings)
+        restoring.install(trainer)
+        watching.install(trainer)
+        loops.leave_signals_alone(trainer)
+        return trainer
 
     def dump(self, command: str) -> str:
         """The configuration in full, as config.yaml holds it: without what only one command takes."""
@@ -193,19 +223,22 @@ class LitCLI(LightningCLI):
         return plain
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        resumed = {"ckpt_path": self.request.checkpoint, "weights_only": True} if subcommand == "fit" else {}
+        checkpoint = self.request.checkpoint
+        if not self.request.run and any(self.folder.folder.glob("hpc_ckpt_*.ckpt")):  # of a job that is queued again
+            checkpoint = checked.newest(self.folder.checkpoints)
+        resumed = {"ckpt_path": checkpoint, "weights_only": True} if subcommand == "fit" else {}
         quiet = {"verbose": False} if subcommand == "test" else {}  # its report is the one table
         return {"model": self.model, "datamodule": self.datamodule, **resumed, **quiet}
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run, and leave with the status of a process that was told to stop."""
         try:
-            with self.guarded():
+            with self.guarded(), watching.heard(self.trainer):
                 super()._run_subcommand(subcommand)
             if self.trainer.is_global_zero and not self.folder.config.is_file():
                 self.folder.discard()  # a trial of a few batches (fast_dev_run), or an evaluation of a lone checkpoint
-        except SystemExit as stop:  # what Lightning makes of a signal, after the checkpoint
+        except Stopped as stop:
             if subcommand == "fit" and any(self.folder.checkpoints.glob("last.ckpt")):
                 rank_zero_info(f"Stopped: go on with lit_ae fit --ckpt_path {self.folder.folder}")
-            interrupted = self.trainer.state.status == TrainerStatus.INTERRUPTED
-            sys.exit(143 if isinstance(stop, SIGTERMException) else 130 if interrupted else 1)
+                sys.exit(stop.code)
+            raise

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
+import os
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -76,10 +79,9 @@ class MetricsCSV(Logger):
             self._row = {**self._row, **row} if same else row
             if new := self._row.keys() - set(self._columns):
                 self._rewrite({*self._columns, *new}, self._rows())
-            with self.path.open("r+", newline="", encoding="utf-8") as file:
-                self._end = file.seek(self._end) if same else file.seek(0, 2)
-                file.truncate()
-                csv.DictWriter(file, self._columns).writerow(self._row)
+            text = io.StringIO()
+            csv.DictWriter(text, self._columns).writerow(self._row)
+            self._put(text.getvalue().encode(), same)
         except OSError as error:
             reason = error.strerror or error
             raise StorageError(
@@ -96,21 +98,42 @@ class MetricsCSV(Logger):
             self._row = {**{name: value for name, value in kept[-1].items() if value}, "step": step}
         self._rewrite({*FIRST, *columns}, kept)
 
+    def _put(self, row: bytes, same: bool) -> None:
+        """Add a row, or write the last one anew; where it finds no room, the table stays as it was."""
+        with self.path.open("rb") as file:
+            self._end = file.seek(self._end) if same else file.seek(0, 2)
+            before = file.read()
+        try:
+            with self.path.open("r+b") as file:
+                file.seek(self._end)
+                file.write(row)  # over the row of the same step, in one piece: a kill leaves this one or that one
+                file.truncate()
+        except OSError:
+            with contextlib.suppress(OSError), self.path.open("r+b") as file:
+                file.seek(self._end)
+                file.truncate()
+                file.write(before)
+            raise
+
     def _rows(self) -> list[Row]:
-        with self.path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        """All rows but a last one that has no end: the process or the machine died while it was written."""
+        text = self.path.read_bytes().partition(b"\0")[0].decode(errors="replace")
+        return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
 
     def _rewrite(self, columns: Iterable[str], rows: list[Row]) -> None:
         rest = sorted(set(columns) - set(FIRST))
         self._columns = [*FIRST, *rest]
         partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns, extrasaction="ignore")
-            writer.writeheader()
-            for row in rows:
-                self._end = file.tell()
-                writer.writerow(row)
-        partial.replace(self.path)
+        try:
+            with partial.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self._columns, extrasaction="ignore")
+                writer.writeheader()
+                for row in rows:
+                    self._end = file.tell()
+                    writer.writerow(row)
+            partial.replace(self.path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def tidy(value: Any) -> Any:
@@ -180,16 +203,10 @@ class WandB(WandbLogger):
     def experiment(self) -> Any:  # a Run or a RunDisabled, whose stubs share no base
         """The W&B run, started on first use."""
         if self._experiment is None:
-            import wandb  # takes a second, which runs without it should not pay
-
             Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
-            # silent on both levels: W&B would ask for a key, and look the user up for ten seconds to greet them
-            wandb.setup(settings=wandb.Settings(silent=True))
-            init, finish = self._timeouts
-            settings = wandb.Settings(silent=True, init_timeout=init, finish_timeout=finish)
-            self._wandb_init |= {"settings": settings, "id": self._id or self._earlier()}
+            self._wandb_init["id"] = self._id or self._earlier()
             try:
-                run, reason = super().experiment, ""
+                run, reason = self._started(), ""
             except Exception as error:  # W&B's errors share no base class, and none of them may end training
                 reason = f" is out of reach ({first_line(error)}), training goes on and"
                 run = self._without_server()
@@ -199,11 +216,22 @@ class WandB(WandbLogger):
                 print(kept if run.offline else f"W&B {run.url}")
         return self._experiment
 
+    def _started(self) -> Any:
+        """The run, started without a word."""
+        import wandb  # takes a second, which runs without it should not pay
+
+        # silent on both levels: W&B would ask for a key, and look the user up for ten seconds to greet them
+        wandb.setup(settings=wandb.Settings(silent=True))
+        init, finish = self._timeouts
+        self._wandb_init["settings"] = wandb.Settings(silent=True, init_timeout=init, finish_timeout=finish)
+        return super().experiment
+
     def _without_server(self) -> Any:
         """Keep the run on disk; where even that fails, nowhere."""
+        os.environ.pop("WANDB_SERVICE", None)  # the service of a process that called this one, perhaps gone since
         try:
             self._wandb_init["mode"] = "offline"
-            return super().experiment
+            return self._started()
         except Exception as error:  # see above
             print(f"W&B does not start ({first_line(error)}): training goes on without it")
             self._wandb_init["mode"] = "disabled"

@@ -9,39 +9,16 @@ import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from lit_ae.errors import LitAEError
+from lit_ae.keeping import Checkpoint
 from lit_ae.loggers import MetricsCSV
 from lit_ae.runs import Run
+from lit_ae.stamps import stamp
 from lit_ae.storage import write
 
 
 def checkpoints(run: Run, validates: bool) -> list[ModelCheckpoint]:
     """Keep last.ckpt, also when training is cut off, and best.ckpt by validation loss."""
-    last = Checkpoint(run.checkpoints, "last", save_on_exception=True, enable_version_counter=False)
-    best = Checkpoint(run.checkpoints, "best", monitor="val/loss", enable_version_counter=False)
-    return [last, best] if validates else [last]
-
-
-class Checkpoint(ModelCheckpoint):
-    """Keeps a good last.ckpt when training breaks, and the best one when the run's folder was moved."""
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Save where training was cut off, not where it went wrong: weights that are not finite, a full disk."""
-        if not isinstance(exception, LitAEError):
-            super().on_exception(trainer, pl_module, exception)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore, with the folder under the name that it has now."""
-        super().load_state_dict(renamed(state_dict, str(state_dict["dirpath"]), str(self.dirpath)))
-
-
-def renamed(value: Any, old: str, new: str) -> Any:
-    """Plain values with another folder in front of every path."""
-    if isinstance(value, str):
-        return new + value.removeprefix(old) if value.startswith(old) else value
-    if isinstance(value, dict):
-        return {renamed(key, old, new): renamed(item, old, new) for key, item in value.items()}
-    return value
+    return [Checkpoint(run.checkpoints, validates)]
 
 
 class Record(Callback):
@@ -58,6 +35,7 @@ class Record(Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write, on the first process only."""
         if trainer.is_global_zero:
+            stamp(self.path, self.text.encode())
             write(self.path, lambda sink: sink.write(self.text.encode()))
             for logger in trainer.loggers:
                 if not isinstance(logger, MetricsCSV):

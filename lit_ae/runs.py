@@ -10,8 +10,10 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from lit_ae.checked import KNOWN
 from lit_ae.errors import RunError, StorageError
 
+QUEUED = "queued"  # file in the folder of a run that asked SLURM to start its job again
 ENVIRONMENT = "LIT_AE_RUN"  # tells processes that a launcher starts which folder the first one made
 
 
@@ -88,15 +90,22 @@ def open_run(path: str | Path) -> Run:
     return run
 
 
-def latest(root: Path, name: str) -> Run:
+def latest(root: Path, name: str, train: bool = False) -> Run:
     """The newest run of a name that holds a checkpoint.
+
+    Args:
+        root: Folder of all runs.
+        name: The run's name.
+        train: Also one that was killed before its first checkpoint, with or without a config.yaml.
 
     Raises:
         RunError: There is none.
     """
     for folder in reversed(versions(root, name)):
         run = Run(folder)
-        if run.config.is_file() and (run.checkpoints / "last.ckpt").is_file():
+        if run.config.is_file() and (train or any((run.checkpoints / known).is_file() for known in KNOWN)):
+            return run
+        if train and not any(folder.iterdir()):
             return run
     raise RunError(f"There is no run to continue under {root / name}: leave --ckpt_path out to start one.")
 
@@ -112,11 +121,27 @@ def new_run(root: Path, name: str) -> Run:
     if "LOCAL_RANK" in os.environ and (made := os.environ.get(ENVIRONMENT)):
         return Run(Path(made))
     try:
-        folder = made_by_all(root / name) or made_by_one(root, name)
+        folder = made_before(root, name) or made_by_all(root / name) or made_by_one(root, name)
     except OSError as error:
         raise StorageError(f"Cannot make a run folder in {root} ({error.strerror}): set --runs.") from error
     os.environ[ENVIRONMENT] = str(folder.resolve())
     return Run(folder)
+
+
+def made_before(root: Path, name: str) -> Path | None:
+    """The folder in which this very job was told that its time was up, where SLURM has started it again."""
+    if not (job := queued_job()) or int(os.environ.get("SLURM_RESTART_COUNT") or 0) < 1:
+        return None
+    marked = (folder for folder in reversed(versions(root, name)) if (folder / QUEUED).is_file())
+    return next((folder for folder in marked if (folder / QUEUED).read_text(encoding="utf-8") == job), None)
+
+
+def queued_job() -> str:
+    """SLURM's name for this job and the step in it, empty elsewhere."""
+    get = os.environ.get
+    array = get("SLURM_ARRAY_JOB_ID")
+    job = f"{array}_{get('SLURM_ARRAY_TASK_ID')}" if array else get("SLURM_JOB_ID", "")
+    return f"{job}.{get('SLURM_STEP_ID', '')}".rstrip(".")
 
 
 def made_by_one(root: Path, name: str) -> Path:

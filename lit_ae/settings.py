@@ -65,3 +65,5 @@ def fill_spec(config: Namespace, data: DataModule) -> None:
             f"The run was trained on samples of shape {tuple(stored['input_shape'])}, these data have "
             f"{spec.input_shape}: give it the data that it was trained on, or --data.transforms that lead there."
         )
+    elif stored["num_train"] not in (0, spec.num_train):  # fewer files that decode, say: other batches than before
+        rank_zero_info(f"The run was trained on {stored['num_train']:,} samples, these data have {spec.num_train:,}.")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from conftest import QUICK, Console, environment
-from lit_ae import __version__, catalog, launch, shipped
+from lit_ae import __version__, catalog, launch, shipped, trust
 from lit_ae.cli import main
 
 ONCE = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=2", *QUICK)
@@ -167,8 +167,8 @@ def test_a_class_of_ones_own_in_the_working_directory(console: Console, tmp_path
 def test_a_plugin_has_short_names(lit_ae: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a_plugin.py").write_text(OWN.replace("Own", "PluggedIn"))
     monkeypatch.syspath_prepend(tmp_path)
-    plugin = EntryPoint("a_plugin", "a_plugin", launch.PLUGINS)
-    monkeypatch.setattr(launch, "entry_points", lambda group: [plugin] if group == launch.PLUGINS else [])
+    plugin = EntryPoint("a_plugin", "a_plugin", trust.PLUGINS)
+    monkeypatch.setattr(trust, "entry_points", lambda group: [plugin] if group == trust.PLUGINS else [])
     assert printed(lit_ae, "--model=PluggedIn")["model"]["class_path"] == "a_plugin.PluggedIn"
 
 
@@ -177,8 +177,8 @@ def test_a_plugin_that_does_not_import_is_named(
 ) -> None:
     (tmp_path / "b_plugin.py").write_text("import a_package_that_is_not_there\n")
     monkeypatch.syspath_prepend(tmp_path)
-    plugin = EntryPoint("b_plugin", "b_plugin", launch.PLUGINS)
-    monkeypatch.setattr(launch, "entry_points", lambda group: [plugin])
+    plugin = EntryPoint("b_plugin", "b_plugin", trust.PLUGINS)
+    monkeypatch.setattr(trust, "entry_points", lambda group: [plugin])
     done = lit_ae("fit", "--print_config")
     assert done.status == 2
     assert "b_plugin" in done.err

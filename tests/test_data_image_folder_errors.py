@@ -35,9 +35,9 @@ def test_a_picture_that_does_not_decode_is_named_or_left_out(tmp_path: Path, mem
         batches(data, "test")
     assert len(str(raised.value).splitlines()) == 1
     data = folder(tmp_path, memory_mib=memory, num_workers=workers, on_error="skip")
-    with pytest.warns(UserWarning, match=r"2 of 20 test pictures are left out; the first: .*06\.jpg") as warned:
+    with pytest.warns(UserWarning, match=r"2 of 20 test pictures are left out:") as warned:
         assert labels(data, "test") == [0] * 9 + [1] * 9
-    assert len(warned) == 1
+    assert [str(warning.message).split(" ")[2][-8:] for warning in warned[1:]] == ["a/06.jpg", "b/11.jpg"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert (data.spec.num_train, data.spec.num_classes) == (17, 2)

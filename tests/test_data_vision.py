@@ -248,7 +248,7 @@ def test_a_picture_that_does_not_decode_is_named(tmp_path: Path, workers: int) -
 def test_damaged_pictures_can_be_left_out_and_are_counted(tmp_path: Path, workers: int) -> None:
     damage(tmp_path)
     data = Listed(tmp_path, size=32, channels=1, num_workers=workers, batch_size=4, on_error="skip")
-    with pytest.warns(UserWarning, match=r"2 of 20 val pictures are left out; the first: .*05\.png"):
+    with pytest.warns(UserWarning, match=r"2 of 20 val pictures are left out:"):
         x = pictures(data)
     assert (x[:, 0, 0, 0] * 255).round().tolist() == [i for i in range(20) if i not in (5, 11)]
 

@@ -44,7 +44,8 @@ def test_a_sampler_is_laid_out_like_a_run(kind: str, run: Path, lit_ae: Console)
     assert [line.split()[0] for line in lines] == ["epoch", "epoch", "epoch", "sampler", "val"]
     assert lines[-2] == f"sampler  {folder}"
     made = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file() and path not in before}
-    files = ("config.yaml", "metrics.csv", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt")
+    files = {"config.yaml", "metrics.csv", "metrics.json"}
+    files |= {f"checkpoints/{name}.ckpt" for name in ("best", "last", "previous")}
     assert made == {f"samplers/{kind}/{name}" for name in files}
     assert all(path.read_bytes() == content for path, content in before.items()), "the run has changed"
     config = yaml.safe_load((folder / "config.yaml").read_text())

@@ -10,13 +10,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULES = sorted([*(ROOT / "lit_ae").rglob("*.py"), *(ROOT / "datamodules").rglob("*.py")])
 LAYERS = [  # lowest first; a module imports from its own layer and from those below
-    {"errors", "batch", "shipped", "catalog"},
-    {"functional", "free_energy", "importance", "nn", "optim", "profiling"},
+    {"errors", "batch", "shipped", "catalog", "documents", "trust", "stamps"}
+    | {"allowed", "archive", "checked", "dryrun", "sealed"},
+    {"bounded", "finite", "functional", "free_energy", "importance", "nn", "optim", "profiling"},
     {"posteriors", "quantized", "likelihoods", "priors"},
     {"models"},
     {"plots"},
     {"loggers", "metrics", "callbacks", "samplers"},
-    {"runs", "storage", "recording", "diagnose", "arguments", "lightning_cli", "launch", "settings"}
+    {"runs", "storage", "trackers", "recording", "diagnose", "arguments", "lightning_cli", "launch", "settings"}
+    | {"carried", "keeping", "loops", "randomness", "requeue", "restoring", "stopping", "watching"}
     | {"completion", "explore", "jobs", "loading", "cli", "__main__", "__init__"},  # __init__ imports `load` lazily
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

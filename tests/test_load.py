@@ -63,8 +63,8 @@ def test_importing_the_package_imports_no_torch() -> None:
         ("optimizer", "subprocess.run", "subprocess.run"),  # a callable by its path alone
         ("optimizer", {"class_path": "torch.hub.load"}, "torch.hub.load"),  # of torch, but no class
         ("optimizer", {"class_path": "torch.utils.data.DataLoader"}, "torch.utils.data.DataLoader"),  # but no network
-        ("encoder", {"class_path": "lit_ae.loading.Path"}, "lit_ae.loading.Path"),  # ours by its path alone
-        ("encoder", {"class_path": ["os.system"]}, "os.system"),
+        ("encoder", {"class_path": "lit_ae.loading.Path"}, "pathlib.Path"),  # ours by its path alone
+        ("encoder", {"class_path": ["os.system"]}, "give a class that is an Encoder"),
     ],
 )
 def test_an_export_that_names_foreign_classes_is_refused(
@@ -74,7 +74,7 @@ def test_an_export_that_names_foreign_classes_is_refused(
     document = json.loads((folder / "model.json").read_text())
     (document if key == "class_path" else document["init_args"])[key] = value
     (folder / "model.json").write_text(json.dumps(document))
-    with pytest.raises(RunError, match="an export is built of classes of lit_ae, torch") as caught:
+    with pytest.raises(RunError, match=r"model\.json (names|cannot be built here)") as caught:
         package.load(folder)
     assert named in str(caught.value)
 

@@ -62,10 +62,11 @@ def test_a_continued_table_is_the_one_of_an_uninterrupted_run(tmp_path: Path) ->
     assert (tmp_path / "cut/metrics.csv").read_text() == (tmp_path / "whole/metrics.csv").read_text()
 
 
-def test_a_table_cut_in_the_middle_of_a_row_is_continued(tmp_path: Path) -> None:
-    (tmp_path / "metrics.csv").write_text("step,epoch,a\n0,0,1\n1,0,2\n2,")
-    MetricsCSV(tmp_path).log_metrics({"a": 3.0, "epoch": 1}, 2)
-    assert [row["a"] for row in table(tmp_path)] == ["1", "2", "3"]
+@pytest.mark.parametrize("torn", ["2,", "2", "20,0,1", "2,1,2.7", "2,1\0\0\0\0"])
+def test_a_table_cut_in_the_middle_of_a_row_is_continued(torn: str, tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text(f"step,epoch,a\n0,0,1\n1,0,2\n{torn}")
+    MetricsCSV(tmp_path).log_metrics({"a": 3.0, "epoch": 1}, 22)
+    assert [(row["step"], row["a"]) for row in table(tmp_path)] == [("0", "1"), ("1", "2"), ("22", "3")]
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
@@ -154,6 +155,34 @@ def test_wandb_without_key_or_network_goes_on_offline(
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("W&B is out of reach (")
     assert str(folder) in line
+
+
+@pytest.mark.usefixtures("no_account")
+def test_a_wandb_service_that_has_gone_is_started_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb.teardown()
+    gone = f"3-{os.getpid()}-unix-{tmp_path}/gone.sock"  # as a script leaves it that used W&B and then called lit_ae
+    monkeypatch.setenv("WANDB_SERVICE", gone)
+    (folder,) = log_one_of_each(WandB(tmp_path))
+    assert records(folder)[1]["val/loss"] == 2.0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("W&B is out of reach (Failed to connect to service")
+
+
+@pytest.mark.usefixtures("no_account")
+def test_training_goes_on_where_wandb_does_not_start_at_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("No room for a service")
+
+    monkeypatch.setattr(wandb, "setup", fail)
+    logger = WandB(tmp_path)
+    assert log_one_of_each(logger) == []
+    assert capsys.readouterr().out.splitlines() == [
+        "W&B does not start (No room for a service): training goes on without it"
+    ]
 
 
 @pytest.mark.usefixtures("no_account")

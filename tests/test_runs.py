@@ -35,7 +35,8 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 def test_layout(trained: Path) -> None:
     names = {path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()}
-    assert names == {"config.yaml", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+    kept = {f"checkpoints/{name}.ckpt" for name in ("best", "last", "previous")}
+    assert names == {".stamp", "config.yaml", "metrics.csv", *kept}
     config = yaml.safe_load((trained / "config.yaml").read_text())
     assert config["model"]["init_args"]["spec"]["input_shape"] == [1, 8, 8]
     assert "val/elbo" in (trained / "metrics.csv").read_text().splitlines()[0].split(",")

@@ -15,7 +15,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 SCRIPT = str(Path(sys.executable).with_name("lit_ae"))
+ROOT = Path(__file__).resolve().parents[2]
+WALKED = ("lit_ae.models", "lit_ae.callbacks", "datamodules")  # what a command imports: two thirds of its start
 PRELOAD = ["lit_ae.launch", "lit_ae.cli"]
+PRELOAD += [f"{name}.{path.stem}" for name in WALKED for path in (ROOT / name.replace(".", "/")).glob("[!_]*.py")]
 
 
 def child(argv: list[str], folder: str, log: str, env: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ python benchmarks/reliability/torture.py kill --form "in a write" --number 17   
 from __future__ import annotations
 
 import argparse
+import logging
 import shutil
 import sys
 import tempfile
@@ -76,6 +77,7 @@ def torture(row: Row, deadline: float, keep: Path) -> bool:
 def main() -> int:
     """Run what the arguments name."""
     known = rows()
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"by default all: {', '.join(known)}")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no more trials after these")

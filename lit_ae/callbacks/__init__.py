@@ -6,6 +6,7 @@ from lit_ae.callbacks.collapse import CollapseMonitor
 from lit_ae.callbacks.figures import publish
 from lit_ae.callbacks.geco import GECO
 from lit_ae.callbacks.latent_visualization import LatentVisualization
+from lit_ae.callbacks.non_finite import NonFinite
 from lit_ae.callbacks.reconstructions import Reconstructions
 from lit_ae.callbacks.schedules import FreeBits, KLAnnealing, Schedule
 
@@ -17,6 +18,7 @@ __all__ = [
     "FreeBits",
     "KLAnnealing",
     "LatentVisualization",
+    "NonFinite",
     "Reconstructions",
     "Schedule",
     "publish",

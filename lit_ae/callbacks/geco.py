@@ -80,6 +80,8 @@ class GECO(Scheduler):
     ) -> None:
         """Move λ by the mean of the term over all processes."""
         terms = outputs["terms"]
+        if not terms:  # the batch was left out, on every process
+            return
         if self.term not in terms:
             raise ConfigError(f"GECO cannot constrain {self.term!r}: the loss has {', '.join(map(repr, terms))}.")
         assert self.multiplier is not None

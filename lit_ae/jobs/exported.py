@@ -7,7 +7,7 @@ import importlib.util
 import io
 import json
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lit_ae import __version__, loading
+from lit_ae.arguments import owned
 from lit_ae.batch import Batch
 from lit_ae.errors import ConfigError, RunError
 from lit_ae.jobs.opening import Opened, opened
@@ -44,8 +45,6 @@ def export(asked: Namespace, flags: Sequence[str]) -> Iterator[str]:
     folder = vacant_folder(asked.out or open_run(asked.run).folder / "export", asked.overwrite)
     run = opened(asked.run, flags)
     real = run.first(max(SIZES))
-    if asked.overwrite:
-        clear(folder)
     traced: list[Program] = []
     if set(formats) & set(SUFFIXES):
         if len(real.x) < 2:  # a batch of one would be traced as if there were no others
@@ -70,6 +69,9 @@ def export(asked: Namespace, flags: Sequence[str]) -> Iterator[str]:
     for name, content in (("signature.json", json.dumps(said, indent=2) + "\n"), ("README.md", text(said))):
         write(folder / name, lambda sink, content=content: sink.write(content.encode()))  # type: ignore[misc]
         yield f"{'described':<11} {folder / name}"
+    if asked.overwrite:
+        described_too = [loading.DESCRIPTION] if "safetensors" in formats else []
+        clear(folder, {*differences, *described_too, "signature.json", "README.md"})
 
 
 def line(path: Path, difference: float) -> str:
@@ -77,11 +79,12 @@ def line(path: Path, difference: float) -> str:
     return f"{path.suffix[1:]:<11} {path}  differs from PyTorch by {difference:.1e} at most"
 
 
-def clear(folder: Path) -> None:
-    """Remove what an earlier export wrote, so that nothing in the folder is of another one."""
+def clear(folder: Path, kept: Set[str]) -> None:
+    """Remove what only an earlier export wrote, so that nothing in the folder is of another one."""
     names = [f"{half}{suffix}" for half in ("encoder", "decoder") for suffix in SUFFIXES.values()]
     for name in (*names, loading.WEIGHTS, loading.DESCRIPTION, "signature.json", "README.md"):
-        (folder / name).unlink(missing_ok=True)
+        if name not in kept:
+            (folder / name).unlink(missing_ok=True)
 
 
 def write_onnx(program: Program, path: Path) -> float:
@@ -187,7 +190,7 @@ def clear_pair(*paths: Path) -> None:
 
 def described(run: Opened) -> dict[str, Any]:
     """class_path and init_args of a run's model, with what it knows of its data."""
-    found: dict[str, Any] = json.loads(model_argument(run.checkpoint))
+    found: dict[str, Any] = json.loads(model_argument(run.checkpoint, owned(run.run, keys=("model",))))
     return found
 
 

@@ -7,6 +7,7 @@ import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from math import log
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,9 @@ import lightning.pytorch as pl
 import torch
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
-from lightning.pytorch.trainer.states import TrainerStatus
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
+from lit_ae import loops
 from lit_ae.arguments import read
 from lit_ae.batch import Shape, key
 from lit_ae.callbacks.progress import Progress
@@ -36,7 +36,8 @@ from lit_ae.samplers.base import Estimator, Sampler
 from lit_ae.samplers.codes import CodeSampler
 from lit_ae.samplers.fitting import Fitting
 from lit_ae.samplers.latents import LatentSampler
-from lit_ae.storage import AtomicCheckpointIO, load, write
+from lit_ae.stopping import Stopped
+from lit_ae.storage import AtomicCheckpointIO, load, save, write
 
 EPOCHS, LR = 40, 1e-3
 
@@ -67,17 +68,31 @@ def fit(asked: Namespace, flags: Sequence[str]) -> list[str]:
     fitting = Fitting(cls(**arguments), run.model, lr, asked.seed)  # refuses settings before anything is written
     fitting.to(device)
     values: Tensor | None = None
-    if isinstance(fitting.sampler, Estimator):
-        values = estimate(fitting, run)
-        prepare(sampler.partial, document, asked.overwrite)
-        state = {"state_dict": fitting.state_dict(), "global_step": 0}
-        write(sampler.partial.checkpoints / "best.ckpt", lambda sink: torch.save(state, sink))
-    else:
-        last = prepare(sampler.partial, document, asked.overwrite)
-        if isinstance(fitting.sampler, LatentSampler) and last is None:
-            fitting.sampler.standardise(values for values, _ in seen(fitting, run, "train"))
-        train(fitting, run, sampler, effort["epochs"], last)
-    return finish(fitting.to(device), run, sampler, values)
+    with unfinished(sampler.partial):
+        if isinstance(fitting.sampler, Estimator):
+            values = estimate(fitting, run)
+            prepare(sampler.partial, document, asked.overwrite)
+            state = {"state_dict": fitting.state_dict(), "global_step": 0}
+            save(sampler.partial.checkpoints / "best.ckpt", state)
+        else:
+            last = prepare(sampler.partial, document, asked.overwrite)
+            if isinstance(fitting.sampler, LatentSampler) and last is None:
+                fitting.sampler.standardise(values for values, _ in seen(fitting, run, "train"))
+            train(fitting, run, sampler, effort["epochs"], last)
+        return finish(fitting.to(device), run, sampler, values)
+
+
+@contextmanager
+def unfinished(partial: Run) -> Iterator[None]:
+    """Leave nothing behind where a fit ends before there is a checkpoint to go on from."""
+    try:
+        yield
+    except BaseException:
+        if not (partial.checkpoints / "last.ckpt").is_file():
+            shutil.rmtree(partial.folder, ignore_errors=True)
+            with suppress(OSError):  # other samplers are there
+                partial.folder.parent.rmdir()
+        raise
 
 
 def training(asked: Namespace, cls: type[Sampler]) -> dict[str, Any]:
@@ -169,12 +184,12 @@ def train(fitting: Fitting, run: Opened, sampler: Kept, epochs: int, last: Path 
         profiler=Unprofiled(),
         default_root_dir=partial.folder,
     )
+    loops.leave_signals_alone(trainer)
     try:
         trainer.fit(fitting, datamodule=run.data, ckpt_path=last, weights_only=True)
-    except SystemExit as stop:  # what Lightning makes of a signal, after the checkpoint
+    except Stopped as stop:
         print(f"Stopped: give the same command again to go on ({partial.folder}).", file=sys.stderr)
-        interrupted = trainer.state.status == TrainerStatus.INTERRUPTED
-        sys.exit(143 if isinstance(stop, SIGTERMException) else 130 if interrupted else 1)
+        sys.exit(stop.code)
 
 
 def seen(fitting: Fitting, run: Opened, split: Split) -> Iterator[tuple[Tensor, Tensor | None]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from lit_ae import catalog, shipped
 from lit_ae.arguments import read
+from lit_ae.bounded import bounded
 from lit_ae.errors import ConfigError, RunError
 from lit_ae.jobs.opening import Opened
 from lit_ae.runs import Run
@@ -57,8 +58,10 @@ class Kept:
         again = f"fit it again: lit_ae fit-sampler {self.run.folder} --kind {self.kind} --overwrite"
         try:
             document = read(Run(self.folder).config)
-            sampler: Sampler = class_of(self.kind)(**document["sampler"])
-            state = load(Run(self.folder).checkpoint("best", "last"))["state_dict"]
+            weights = Run(self.folder).checkpoint("best", "last", "previous")
+            with bounded(weights, document["sampler"]):
+                sampler: Sampler = class_of(self.kind)(**document["sampler"])
+            state = load(weights)["state_dict"]
             sampler.load_state_dict({name.removeprefix("sampler."): value for name, value in state.items()})
         except (ConfigError, OSError, TypeError, KeyError, RuntimeError) as error:
             first = str(error).splitlines()[-1].strip()

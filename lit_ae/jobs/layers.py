@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.utilities.model_summary import ModelSummary
 from torch import Tensor, nn
 
+from lit_ae import trust
 from lit_ae.arguments import Request
 from lit_ae.batch import Batch, DataError, Shape
 from lit_ae.launch import import_classes, quieten
@@ -99,7 +100,8 @@ def describe(request: Request) -> Described:
     """
     import_classes()
     quieten()
-    parts = Parts(request)
+    with trust.importing(request.trusted):
+        parts = Parts(request)
     model = parts.model.eval()
     batch = example(parts.datamodule)
     model.check(batch)

@@ -14,8 +14,10 @@ from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from datamodules.base import DataModule
-from lit_ae.arguments import stored
+from lit_ae.arguments import owned, stored
 from lit_ae.batch import Batch
+from lit_ae.bounded import bounded
+from lit_ae.checked import local
 from lit_ae.diagnose import diagnose
 from lit_ae.errors import ConfigError, DataError, RunError
 from lit_ae.launch import import_classes, quieten
@@ -24,6 +26,7 @@ from lit_ae.models.base import Autoencoder
 from lit_ae.runs import Run, open_run
 from lit_ae.settings import fill_spec
 from lit_ae.storage import load_weights
+from lit_ae.trust import checked, importing, refused, typed
 
 Split = Literal["train", "val", "test"]
 STAGES = {"train": "fit", "val": "validate", "test": "test"}
@@ -126,6 +129,7 @@ def opened(
     given: str | Path | None = None,
     device: str = "cpu",
     bare: bool = False,
+    trust: Sequence[str] = (),
 ) -> Opened:
     """Open a run by its folder, or by a checkpoint in it; nobody needs to say what it holds.
 
@@ -135,18 +139,20 @@ def opened(
         given: A file or folder with samples of the same kind, which take the place of the test split.
         device: Where the model goes: "cpu", "cuda", "cuda:1", or "auto" for an accelerator where there is one.
         bare: Leave the data where they are until somebody asks for them: the model alone is wanted.
+        trust: Packages whose classes the run of somebody else may name, beside ours, torch's and Lightning's.
 
     Raises:
         RunError: There is no run, it holds no checkpoint, or it cannot be rebuilt.
         ConfigError: A flag does not fit, there is no such device, or the data cannot come from elsewhere.
         DataError: Its data are missing, or are others than it was trained on.
     """
-    path, where = Path(path), placed(device)
+    path, where = local(path), placed(device)
     run = open_run(path)
     if path.suffix == ".ckpt" and not path.is_file():
         raise RunError(f"There is no checkpoint {path}: name one that exists, or the folder of a run.")
-    checkpoint = path if path.is_file() else run.checkpoint("best", "last")
-    document = stored(run)
+    checkpoint = path if path.is_file() else run.checkpoint("best", "last", "previous")
+    trusted = (*checked(trust), *typed(flags))
+    document, trusted = stored(run), (*trusted, *owned(run, trusted, ("model", "data")))
     if missing := [key for key in ("model", "data") if not isinstance(document.get(key), dict)]:
         raise RunError(f"{run.config} has no {missing[0]}: mend that file, or name another run.")
     import_classes()
@@ -154,15 +160,17 @@ def opened(
     parser = LightningArgumentParser(**STRICT)
     parser.add_lightning_class_args(Autoencoder, "model", subclass_mode=True)
     parser.add_lightning_class_args(pl.LightningDataModule, "data", subclass_mode=True)
-    config = parsed(parser, run, document, flags)
-    data = parser.instantiate(Namespace(data=config.data)).data
+    with importing(trusted):
+        config = parsed(parser, run, document, flags)
+        data = parser.instantiate(Namespace(data=config.data)).data
     if given is not None:
         bring(data, Path(given))
     if isinstance(data, DataModule) and not (
         (given or bare) and config.model.get("init_args", Namespace()).get("spec")
     ):
         fill_spec(config, data)  # samples from elsewhere need no training data beside them
-    model = parser.instantiate(Namespace(model=config.model)).model
+    with importing(trusted), bounded(checkpoint, config.model.as_dict()):
+        model = parser.instantiate(Namespace(model=config.model)).model
     load_weights(model, checkpoint)
     name = document.get("name") or type(model).__name__
     return Opened(run, name, model.to(where).eval().requires_grad_(False), data, checkpoint)
@@ -208,6 +216,8 @@ def parsed(parser: LightningArgumentParser, run: Run, document: dict[str, Any], 
         config = parser.parse_args(parts)
     except ArgumentError as error:
         said = diagnose(str(error), keys, {str(run.config): run.config.read_text(encoding="utf-8")})
+        if (denied := refused(str(error), f"{run.config} names")) is not None:
+            raise denied from error
         raise RunError(f"{said} The run cannot be opened: mend that file, or name another run.") from error
     try:
         return parser.parse_args([*parts, *flags]) if flags else config

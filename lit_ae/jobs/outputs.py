@@ -127,7 +127,7 @@ def write_pictures(folder: Path, chunks: Iterable[Written], span: tuple[float, f
             kind = Image.registered_extensions().get(name.suffix.lower(), "PNG")
             lossy = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
             Image.fromarray(picture).save(buffer, format=kind, **lossy)
-            with replacing(folder / name) as sink:
+            with replacing(folder / name, sync=False) as sink:
                 sink.write(buffer.getvalue())
             count += 1
     return count

@@ -22,7 +22,7 @@ from lit_ae.jobs.rows import Columns, write_rows
 from lit_ae.plots.samples import samples as draw
 from lit_ae.plots.style import array
 from lit_ae.plots.tiles import is_picture, limits
-from lit_ae.storage import write
+from lit_ae.storage import save as save_sealed
 
 SHOWN = 100  # samples on a page
 TABLES = (".csv", ".parquet")
@@ -100,7 +100,7 @@ def save(parts: Iterable[Drawn], path: Path, n: int, run: Opened) -> None:
                     held[name] = room(n, value)
                 held[name][start : start + len(value)] = value
             start += len(part.x)
-        write(path, lambda sink: torch.save(held, sink))
+        save_sealed(path, held)
     elif path.suffix.lower() in TABLES:
         write_rows(path, (named(part, run) for part in parts))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,8 +23,12 @@ GROUP = 2**22  # values of a row group, at most
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
     """A file to write that gets its name when it is whole; nothing is left of it where something fails.
+
+    Args:
+        path: Its name.
+        sync: Force it to the disk first, which takes milliseconds.
 
     Raises:
         StorageError: The disk is full, or the folder cannot be written.
@@ -34,6 +39,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with partial.open("wb+") as sink:
             yield sink
             sink.flush()
+            if sync:
+                os.fsync(sink.fileno())
         partial.replace(path)
     except LitAEError:
         raise

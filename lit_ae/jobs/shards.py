@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lit_ae import trust
 from lit_ae.errors import LitAEError, RunError
 
 START = 300.0  # seconds that another process may take to begin
@@ -151,7 +152,7 @@ def spread(command: str, argv: Sequence[str], processes: int) -> int:
         more = {name: str(value) for name, value in places.items()}
         children.append(
             subprocess.Popen(
-                [sys.executable, "-m", "lit_ae", command, *rest],
+                [sys.executable, "-m", "lit_ae", command, *rest, *trust.flags()],
                 env={**os.environ, **more, "LIT_AE_SHARDS": token, "OMP_NUM_THREADS": threads},
                 stderr=subprocess.DEVNULL if rank else None,  # the first says what went wrong, wherever it did
             )

@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     if named:
         config, run = find(named)
         rest = ["--config", str(config), *rest]
-    request = resolve(["fit", *rest])
+    request = resolve(["fit", *rest], run)
     run = run or request.run
 
     layers, diagram = import_module("lit_ae.jobs.layers"), import_module("lit_ae.jobs.diagram")  # torch comes with them

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from lit_ae import shipped
+from lit_ae import shipped, trust
 from lit_ae.arguments import read
 from lit_ae.errors import LitAEError, RunError
 from lit_ae.runs import Run
@@ -71,7 +71,7 @@ def fit(config: Path, seed: int, runs: str, flags: Sequence[str]) -> Path:
         LitAEError: It failed.
         RunError: It made no run.
     """
-    command = ["fit", "--config", str(config), *flags, f"--seed_everything={seed}", f"--runs={runs}"]
+    command = ["fit", "--config", str(config), *flags, *trust.flags(), f"--seed_everything={seed}", f"--runs={runs}"]
     started = subprocess.Popen(
         [sys.executable, "-m", "lit_ae", *command], stdout=subprocess.PIPE, text=True, encoding="utf-8"
     )

@@ -18,11 +18,14 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lit_ae.batch import Batch, DataError, DataSpec, key
 from lit_ae.errors import ConfigError, NonFiniteError
+from lit_ae.finite import BUFFERS
 from lit_ae.likelihoods import Likelihood
 from lit_ae.models.arguments import plain
-from lit_ae.models.means import Means
+from lit_ae.models.guard import Guard, nothing
+from lit_ae.models.means import Means, gathered
 from lit_ae.models.output import Latent, Output
 from lit_ae.models.randomness import reseed
+from lit_ae.models.reopened import reopened
 from lit_ae.optim import FusedAdam, stop_driver_search
 from lit_ae.posteriors import Posterior
 
@@ -42,6 +45,7 @@ class Autoencoder(LightningModule, ABC):
         coefficients: Every weight and scheduled scalar with its target value. A coefficient named like a loss term
             weighs it; a term without one weighs 1; `loss` reads the others.
         schedules: Coefficients that change while training, as functions of the batch count; callbacks fill it.
+        guard: Looks at every training batch; a callback sets it.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Autoencoder(LightningModule, ABC):
         self.make_optimizer, self.make_lr_scheduler = optimizer, lr_scheduler
         self.coefficients: dict[str, float] = {"distortion": 1.0}
         self.schedules: dict[str, Schedule] = {}
+        self.guard: Guard | None = None
         self.samples = 1
         self._means = {stage: Means() for stage in ("train", "val", "test")}
         self._seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
@@ -73,6 +78,8 @@ class Autoencoder(LightningModule, ABC):
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
+
+    load_from_checkpoint: Any = classmethod(reopened)
 
     # ---- hooks: what a variant says
 
@@ -147,15 +154,19 @@ class Autoencoder(LightningModule, ABC):
         return {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Weighted loss of one batch; `terms` in the outputs are batch means for callbacks."""
+        """Weighted loss of one batch; `terms` in the outputs are batch means for callbacks, none if it is left out."""
         trainer = self.trainer
         if batch_idx == 0:
             self.check(batch)
         reseed(key(self._seed, trainer.current_epoch, batch_idx, trainer.global_rank), batch.x.device)
         coef = self.annealed(self.batches_trained(batch_idx))
+        if self.guard is not None:
+            batch = self.guard.admit(batch, batch_idx)
         out = self(batch)
         means = {name: term.mean() for name, term in self.loss(batch, out, coef).items()}
         loss = self.weigh(means, coef)
+        if self.guard is not None and self.guard.refuse(batch_idx, loss):
+            return {"loss": nothing(self), "terms": {}}
         with torch.no_grad():
             self.update(batch, out)
             means = {name: mean.detach() for name, mean in means.items()}
@@ -204,6 +215,17 @@ class Autoencoder(LightningModule, ABC):
         labels = {} if batch.y is None else {"y": batch.y}
         return {"z": z, "reconstruction": self.decode(z, batch.c).mean, **labels}
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the means of the epoch."""
+        if self._trainer is not None:
+            trainer = self.trainer
+            device = trainer.strategy.root_device
+            self._means["train"].restore(checkpoint.get("means", {}), trainer.global_rank, trainer.world_size, device)
+
+    def on_train_epoch_start(self) -> None:
+        """Forget what a checkpoint at the end of an epoch held of it."""
+        self._means["train"].reset()
+
     def on_train_epoch_end(self) -> None:
         """Log the means over the epoch."""
         self._report("train")
@@ -233,6 +255,11 @@ class Autoencoder(LightningModule, ABC):
             values |= {f"coefficient/{name}": torch.as_tensor(value) for name, value in coef.items()}
             self.trainer._logger_connector.log_metrics(values)
             self.log(f"{stage}/loss", means["loss"], on_step=True, logger=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say which weights are buffers, which may hold infinities, and add the means of the epoch so far."""
+        checkpoint["means"] = self._means["train"].state(lambda rows: gathered(rows, self.trainer.world_size))
+        checkpoint[BUFFERS] = [name for name, _ in self.named_buffers()]
 
     def build_optimizer(self) -> Optimizer:
         """The one optimizer of all parameters."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +36,24 @@ class Means:
             self.total.add_(row, alpha=weight)
             self.count += weight
 
+    def state(self, gather: Callable[[Tensor], list[Tensor]]) -> dict[str, Any]:
+        """What was added so far on every process, for a checkpoint amid an epoch; all of them must ask."""
+        if self.total is None:
+            return {}
+        before, count = self._before
+        rows = torch.stack([self.total, torch.zeros_like(self.total) + before])
+        counts = self.total.new_tensor([[self.count], [count]])
+        return {"names": list(self.names), "rows": [rows.cpu() for rows in gather(torch.cat([rows, counts], 1))]}
+
+    def restore(self, state: dict[str, Any], rank: int, world: int, device: torch.device) -> None:
+        """Go on where the state was taken; on another number of processes the first has it all."""
+        self.reset()
+        if not state:
+            return
+        rows = state["rows"][rank] if len(state["rows"]) == world else sum(state["rows"]) * (rank == 0)
+        self.names, self.total, self.count = tuple(state["names"]), rows[0, :-1].to(device), rows[0, -1].item()
+        self._before = (rows[1, :-1].to(device), rows[1, -1].item())
+
     def compute(self, reduce: Callable[[Tensor], Tensor], window: bool = False) -> dict[str, Tensor]:
         """Means over all processes: `reduce` sums a tensor over them. Empty where nothing was added.
 
@@ -51,3 +70,12 @@ class Means:
             self._before = (self.total.clone(), self.count)
         *sums, count = reduce(torch.cat([total, total.new_tensor([weight])])).unbind()
         return {name: (value / count).float() for name, value in zip(self.names, sums, strict=True)}
+
+
+def gathered(value: Tensor, world: int) -> list[Tensor]:
+    """A tensor of every process, in their order; all of them must ask."""
+    if world == 1:
+        return [value]
+    every = [torch.empty_like(value) for _ in range(world)]
+    torch.distributed.all_gather(every, value.contiguous())
+    return every

@@ -66,8 +66,9 @@ class LFQ(Quantizer):
     """Lookup-free quantization: each feature becomes its sign, so that D features have 2^D codes (Yu et al. 2023).
 
     Terms are, per sample and summed over positions, the `entropy` of q(code|z) ∝ exp(−‖z − code‖² / τ), which asks
-    vectors to be clear, and the commitment; and for the batch of one process the `diversity`: minus the entropy of the
-    codes' mean probability, times the number of positions, which asks for all codes to be used (eq. 5).
+    vectors to be clear, and the commitment; and for the batch (in training that of all processes) the `diversity`:
+    minus the entropy of the codes' mean probability, times the number of positions, which asks for all codes to be
+    used (eq. 5).
 
     Args:
         features: Number of features of one vector, up to 14, since the diversity looks at all codes.
@@ -111,6 +112,20 @@ class LFQ(Quantizer):
         for bit in plus.reshape(-1, self.features).unbind(1):
             probability = torch.stack([probability * (1 - bit[:, None]), probability * bit[:, None]], 2).flatten(1)
         mean = probability.mean(0)
+        if self.training and torch.is_grad_enabled():
+            mean = pooled(mean, len(probability))
         positions = logits[0, ..., 0].numel()
         diversity = positions * torch.special.xlogy(mean, mean.clamp(min=1e-12)).sum()
         return {"commitment": distance(z, self.lookup(codes)), "entropy": entropy, "diversity": diversity}
+
+
+def pooled(mean: Tensor, count: int) -> Tensor:
+    """The mean over all processes of what is a mean over `count` on this one, (D,).
+
+    The gradient is that of this process's part: averaged over processes with their weights, it is that of the whole.
+    """
+    if not torch.distributed.is_initialized():
+        return mean
+    sums = torch.cat([mean.detach() * count, mean.new_tensor([count])])
+    torch.distributed.all_reduce(sums)
+    return sums[:-1] / sums[-1] + (mean - mean.detach())

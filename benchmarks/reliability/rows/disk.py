@@ -1,0 +1,212 @@
+"""The disk is full at each kind of write, or the folder read-only: one sentence, status 6, and what was there stays."""
+
+from __future__ import annotations
+
+import atexit
+import random
+import re
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from reliability import consoles
+from reliability.disks import ask, files, fill, mounted, pages, unreadable
+from reliability.row import Row
+
+RUN = "disk/runs/vae/0"
+SHORT = "--trainer.callbacks=[] --trainer.limit_train_batches=3 --trainer.limit_val_batches=1 --trainer.accelerator=cpu"
+SHORT += " --trainer.enable_progress_bar=false --model.encoder.hidden=[16] --model.decoder.hidden=[16]"
+FIT = f"fit --config vae --runs disk/runs --trainer.max_epochs=1 {SHORT}"
+WAYS_OUT = ("free space", "permissions", "--runs", "another path")
+
+
+class Kind(NamedTuple):
+    """A kind of write.
+
+    Args:
+        command: What writes, given once on a roomy disk and again on the full one.
+        target: Name of the file that is not to find room, a glob pattern under the disk.
+        first: Commands that make what it reads.
+        again: What is given the second time, where that differs.
+        training: Whether it makes a run, which may hold what was written before the disk was full.
+    """
+
+    command: str
+    target: str
+    first: tuple[str, ...] = ()
+    again: str | None = None
+    training: bool = False
+
+
+EMBED = f"embed {RUN} --overwrite --out disk/z"
+KINDS = {
+    "config.yaml": Kind(FIT, "runs/vae/*/config.yaml", training=True),
+    "metrics.csv": Kind(FIT, "runs/vae/*/metrics.csv", training=True),
+    "first checkpoint": Kind(FIT, "runs/vae/*/checkpoints/*.ckpt", training=True),
+    "checkpoint of a resumed run": Kind(
+        f"fit --ckpt_path {RUN} --trainer.max_epochs=2",
+        "runs/vae/0/checkpoints/last.ckpt",
+        again=f"fit --ckpt_path {RUN} --trainer.max_epochs=3",
+        training=True,
+    ),
+    "best.ckpt of a resumed run": Kind(
+        f"fit --ckpt_path {RUN} --trainer.max_epochs=2 --model.optimizer.lr=0.01",
+        "runs/vae/0/checkpoints/best.ckpt",
+        again=f"fit --ckpt_path {RUN} --trainer.max_epochs=3 --model.optimizer.lr=0.01",
+        training=True,
+    ),
+    "figures in training": Kind(
+        f"{FIT} --trainer.callbacks=Reconstructions", "runs/vae/*/figures/*.png", training=True
+    ),
+    "TensorBoard": Kind(f"{FIT} --config logger/tensorboard", "runs/vae/*/tensorboard/events*", training=True),
+    "predictions": Kind(f"predict --ckpt_path {RUN}", "runs/vae/0/predictions.npz"),
+    "metrics.json of test": Kind(f"test --ckpt_path {RUN}", "runs/vae/0/metrics.json"),
+    "sampler, found at once": Kind(
+        f"fit-sampler {RUN} --kind gmm --sampler.components=2 --overwrite", "runs/vae/0/samplers/gmm/**/*.ckpt"
+    ),
+    "sampler, trained": Kind(
+        f"fit-sampler {RUN} --kind maf --sampler.width=8 --sampler.transforms=1 --epochs 1 --overwrite",
+        "runs/vae/0/samplers/maf/**/*.ckpt",
+    ),
+    "page of samples": Kind(f"sample {RUN} -n 16", "runs/vae/0/figures/samples*.png"),
+    "samples as a file": Kind(f"sample {RUN} -n 400 --overwrite --save disk/s.npz", "s.npz"),
+    "samples as files": Kind(f"sample {RUN} -n 16 --overwrite --out disk/samples", "samples/*.png"),
+    "reconstruction errors": Kind(f"reconstruct {RUN} --overwrite", "runs/vae/0/reconstruct.csv"),
+    "reconstructions": Kind(f"reconstruct {RUN} --overwrite --out disk/r.npz", "r.npz"),
+    "latents as .npy": Kind(f"{EMBED}.npy", "z.npy"),
+    "latents as .npz": Kind(f"{EMBED}.npz", "z.npz"),
+    "latents as .parquet": Kind(f"{EMBED}.parquet", "z.parquet"),
+    "decoded latents": Kind(f"decode {RUN} disk/z.npz --overwrite --out disk/d.npz", "d.npz", first=(f"{EMBED}.npz",)),
+    "interpolation": Kind(f"interpolate {RUN}", "runs/vae/0/figures/interpolation.gif"),
+    "traversal": Kind(f"traverse {RUN}", "runs/vae/0/figures/traversal.gif"),
+    "anomalies": Kind(f"detect {RUN} --overwrite", "runs/vae/0/anomalies.csv"),
+    "comparison": Kind(
+        f"compare {RUN} --overwrite --out disk/c", "c/comparison.html", first=(f"test --ckpt_path {RUN}",)
+    ),
+    "export": Kind(f"export {RUN} --format safetensors --overwrite", "runs/vae/0/export/*.safetensors"),
+    "diagram": Kind(f"summary {RUN} --overwrite --out disk/a.png", "a.png"),
+    "standard output": Kind("--version", "out.txt"),
+}
+READ_ONLY = {
+    "a new run": f"{FIT}",
+    "a resumed run": f"fit --ckpt_path {RUN} --trainer.max_epochs=3",
+    "latents": f"{EMBED}.npz",
+    "a picture": f"sample {RUN}",
+    "a sampler": f"fit-sampler {RUN} --kind gmm --sampler.components=2 --overwrite",
+}
+
+
+@cache
+def trained() -> Path:
+    """A folder with a short run, which every trial copies; it goes when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="lit_ae-disk-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    done = consoles.finish(FIT.split(), folder)
+    assert done.status() == 0, done.said()
+    return folder / "disk"
+
+
+def message(status: int | None, said: str) -> str | None:
+    """What is wrong with the way in which a command ended, None where nothing is."""
+    lines = [line for line in said.splitlines() if line.startswith("lit_ae: ")]
+    if status != 6:
+        return f"status {status}: {said[-300:]}"
+    if "Traceback" in said or "bug of ours" in said or re.search(r"^Exception |Error:", said, re.MULTILINE):
+        return f"more than a sentence: {said[-300:]}"
+    if len(lines) != 1:
+        return f"{len(lines)} sentences: {said[-300:]}"
+    if not any(way in lines[0] for way in WAYS_OUT):
+        return f"no way out: {lines[0]}"
+    return None
+
+
+def left_behind(before: dict[str, bytes], after: dict[str, bytes], training: bool) -> str | None:
+    """What is wrong with the files, None where nothing is."""
+    if gone := before.keys() - after.keys():
+        return f"{min(gone)} is gone"
+    new = after.keys() - before.keys()
+    if new and not training and not all(".partial/" in name for name in new):
+        return f"{min(new)} is left behind"
+    for name, content in after.items():
+        sampler = re.match(r".*samplers/\w+\.partial/", name)  # which the same command goes on with
+        kept = sampler is not None and f"{sampler[0]}checkpoints/last.ckpt" in after
+        rest = name.removeprefix(sampler[0]) if sampler is not None and kept else name
+        if "partial" in rest or ".parts" in rest or "tmp" in rest:
+            return f"{name} is left behind"
+        if (
+            name != "filler"
+            and not name.endswith("/")
+            and (content != before.get(name))
+            and (wrong := unreadable(name, content))
+        ):
+            return wrong
+    return None
+
+
+def full(number: int, folder: Path) -> str | None:
+    """One kind of write on a disk that is about to be full."""
+    draw = random.Random(number)
+    name, kind = list(KINDS.items())[number % len(KINDS)]
+    disk = folder / "disk"
+    out = "disk/out.txt" if name == "standard output" else None
+    with mounted(disk):
+        shutil.copytree(trained(), disk, dirs_exist_ok=True)
+        for command in kind.first:
+            status, said = ask(command, folder)
+            assert status == 0, said
+        earlier = files(disk)
+        status, said = ask(kind.command, folder, out)
+        assert status == 0, said
+        before = files(disk)
+        written = {key: pages(value) for key, value in before.items() if earlier.get(key) != value}
+        targets = [key for key in written if Path(key).match(kind.target) or (disk / key) in disk.glob(kind.target)]
+        assert targets, f"{kind.target} is not among {written}"
+        most = max(written[key] for key in targets)
+        least = max((size for key, size in written.items() if key not in targets and size < most), default=0)
+        if kind.training and kind.again is None:  # in a new folder: nothing is replaced, so that sizes add up
+            least, most = 0, sum(written.values())
+            if name == "config.yaml":
+                most = 1
+        if out:
+            (disk / "out.txt").unlink()
+            before.pop("out.txt")
+            least, most = 0, 1
+        fill(disk, draw.randrange(least, most))
+        before |= {"filler": b""}
+        status, said = ask(kind.again or kind.command, folder, out)
+        after = files(disk) | {"filler": b""}
+        if out:
+            after.pop("out.txt", None)  # the shell's file, not ours
+        wrong = message(status, said) or left_behind(before, after, kind.training)
+        return f"{name}: {wrong}" if wrong else None
+
+
+def read_only(number: int, folder: Path) -> str | None:
+    """A command that writes where nothing can be written."""
+    name, command = list(READ_ONLY.items())[number % len(READ_ONLY)]
+    disk = folder / "disk"
+    with mounted(disk):
+        shutil.copytree(trained(), disk, dirs_exist_ok=True)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        before = files(disk)
+        status, said = ask(command, folder)
+        wrong = message(status, said) or (None if files(disk) == before else "the disk was not read-only")
+        return f"{name}: {wrong}" if wrong else None
+
+
+def trial(form: str, number: int, folder: Path) -> str | None:
+    """One trial."""
+    return full(number, folder) if form == "disk full" else read_only(number, folder)
+
+
+ROW = Row(
+    "disk",
+    "disk full at each kind of write (a size-limited tmpfs); read-only folder (a read-only mount)",
+    "one sentence with the way out, status 6; the old checkpoint and the old output intact, nothing half-written left",
+    {"disk full": len(KINDS), "read-only folder": len(READ_ONLY)},
+    trial,
+    workers=1,
+)

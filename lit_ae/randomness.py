@@ -1,0 +1,42 @@
+"""The state of all random generators, in plain values and tensors, as a checkpoint holds it."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+
+
+def generators(trainer: pl.Trainer) -> list[dict[str, Any]]:
+    """The states of every process, in their order; all of them must ask."""
+    version, internal, gauss = random.getstate()
+    _, keys, position, has, cached = np.random.get_state(legacy=True)
+    device = trainer.strategy.root_device
+    mine: dict[str, Any] = {
+        "python": (version, torch.tensor(internal), gauss),
+        "numpy": (torch.from_numpy(keys.astype(np.int64)), int(position), int(has), float(cached)),  # type: ignore[union-attr]
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+    if trainer.world_size == 1:
+        return [mine]
+    all_of_them: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(all_of_them, mine)
+    return all_of_them
+
+
+def restore(states: list[dict[str, Any]], rank: int) -> None:
+    """Give this process the states that it had; nothing where there were fewer processes."""
+    if rank >= len(states):
+        return
+    state = states[rank]
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal.tolist()), gauss))
+    keys, position, has, cached = state["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has, cached))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

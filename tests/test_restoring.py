@@ -1,0 +1,73 @@
+"""Checkpoints whose weights fit, and whose other parts are not what Lightning restores."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from conftest import QUICK, Console
+from lit_ae.errors import RunError
+from lit_ae.models.vae import VAE
+from lit_ae.storage import save
+
+MORE = ("--trainer.max_epochs=3", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1", *QUICK)
+
+
+def number(checkpoint: dict[str, Any]) -> None:
+    checkpoint["loops"] = 7
+
+
+def other_type(checkpoint: dict[str, Any]) -> None:
+    checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"] = "x"
+
+
+def cut(checkpoint: dict[str, Any]) -> None:
+    del checkpoint["loops"]["fit_loop"]["epoch_progress"]
+
+
+def other_shape(checkpoint: dict[str, Any]) -> None:
+    next(iter(checkpoint["optimizer_states"][0]["state"].values()))["exp_avg"] = torch.zeros(3)
+
+
+def no_state(checkpoint: dict[str, Any]) -> None:
+    checkpoint["optimizer_states"] = [{"param_groups": [{}], "state": {"0": None}}]
+
+
+def rate(checkpoint: dict[str, Any]) -> None:
+    checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] = "x"
+
+
+def version(checkpoint: dict[str, Any]) -> None:
+    checkpoint["pytorch-lightning_version"] = 7
+
+
+@pytest.mark.parametrize("weights", [7, [1], {7: torch.zeros(1)}, {"encoder": "x"}])
+def test_weights_that_are_none(weights: Any, trained: Path, lit_ae: Console, tmp_path: Path) -> None:
+    path = tmp_path / "alone.ckpt"
+    checkpoint = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    save(path, {**checkpoint, "state_dict": weights})
+    done = lit_ae("validate", str(path), *QUICK)
+    assert done.status == 4, done.err
+    assert f"{path} does not fit the model (" in done.err
+    with pytest.raises(RunError, match="does not fit"):
+        VAE.load_from_checkpoint(path)
+
+
+@pytest.mark.parametrize("damage", [number, other_type, cut, other_shape, no_state, rate, version])
+def test_what_does_not_fit_is_the_fault_of_the_file(
+    damage: Any, trained: Path, lit_ae: Console, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "runs/vae/0")
+    last = run / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    damage(checkpoint)
+    save(last, checkpoint)
+    done = lit_ae("fit", f"--ckpt_path={run}", *MORE)
+    assert done.status == 4, done.err
+    said = done.err.splitlines()[-1]
+    assert said.startswith(f"lit_ae: {last} does not fit this trainer (")
+    assert said.endswith("): name another one.")

@@ -1,0 +1,45 @@
+"""`--ckpt_path last` where the newest run was killed before its first checkpoint."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from conftest import QUICK, Console
+from lit_ae import runs
+
+
+def test_the_newest_run_to_train_may_hold_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in ("0", "1"):
+        (tmp_path / "vae" / number / "checkpoints").mkdir(parents=True)
+        (tmp_path / "vae" / number / "config.yaml").touch()
+    (tmp_path / "vae/0/checkpoints/last.ckpt").touch()
+    assert runs.latest(tmp_path, "vae").folder.name == "0"
+    assert runs.latest(tmp_path, "vae", train=True).folder.name == "1"
+
+
+def test_a_job_that_is_queued_again_finds_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SLURM_")] + ["LOCAL_RANK"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(runs.ENVIRONMENT, "")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    first, second = (runs.new_run(tmp_path, "vae").folder for _ in range(2))
+    (first / runs.QUEUED).write_text("77")
+    (second / runs.QUEUED).write_text("78")
+    assert runs.new_run(tmp_path, "vae").folder.name == "2"
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert runs.new_run(tmp_path, "vae").folder == first
+
+
+def test_a_run_without_a_checkpoint_starts_over_in_its_folder(lit_ae: Console, tmp_path: Path, trained: Path) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "runs/vae/0"))
+    shutil.rmtree(run / "checkpoints")
+    done = lit_ae("fit", "--config=vae", "--trainer.callbacks=[]", "--trainer.max_epochs=1", "--ckpt_path=last", *QUICK)
+    assert done.status == 0, done.err
+    assert "ended before its first checkpoint: it starts over, in that folder" in done.err
+    assert os.listdir(tmp_path / "runs/vae") == ["0"]
+    assert (run / "checkpoints/last.ckpt").is_file()
+    assert lit_ae("fit", "--config=ae", "--ckpt_path=last").status == 4

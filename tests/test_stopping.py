@@ -1,0 +1,106 @@
+"""Signals: before training begins, a second Ctrl-C, and one that only one of two processes has heard."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import QUICK, Console, environment
+from lit_ae.storage import load
+
+PLAIN = ("--config=vae", "--trainer.callbacks=[]", *QUICK)
+EARLY = """
+import os
+import signal
+from lightning.pytorch import Callback
+
+class Early(Callback):
+    def __init__(self, hook: str, number: int):
+        self.hook, self.number = hook, number
+    def setup(self, trainer, pl_module, stage):
+        self.come("setup")
+    def on_sanity_check_end(self, trainer, pl_module):
+        self.come("sanity check")
+    def come(self, hook):
+        if hook == self.hook and not os.path.exists("come"):
+            open("come", "w").close()
+            os.kill(os.getpid(), self.number)
+"""
+
+
+@pytest.mark.parametrize(
+    ("hook", "number", "status", "word"),
+    [("setup", signal.SIGINT, 130, "interrupted"), ("sanity check", signal.SIGTERM, 143, "terminated")],
+)
+def test_a_stop_before_training_begins_and_the_run_that_starts_over(
+    hook: str, number: int, status: int, word: str, lit_ae: Console, tmp_path: Path
+) -> None:
+    (tmp_path / "early.py").write_text(EARLY)
+    once = ("--trainer.callbacks+=early.Early", f"--trainer.callbacks.hook={hook}")
+    once += (f"--trainer.callbacks.number={int(number)}", "--trainer.max_epochs=1")
+    done = lit_ae("fit", *PLAIN, *once)
+    assert (done.status, done.err.splitlines()[-1]) == (status, f"lit_ae: {word} before training began.")
+    assert not list(tmp_path.rglob("*.ckpt"))
+    again = lit_ae("fit", *PLAIN, *once, "--ckpt_path=last")
+    assert again.status == 0, again.err
+    assert "ended before its first checkpoint: it starts over" in again.err
+    assert len(list(tmp_path.glob("runs/vae/*/checkpoints/last.ckpt"))) == 1
+
+
+TWICE = """
+import os, signal, sys
+from lit_ae import stopping
+
+with stopping.handled():
+    stopping.hold()
+    for number in map(int, sys.argv[1:]):
+        os.kill(os.getpid(), number)
+    print(f"noted {stopping.noted()}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "status", "said"),
+    [
+        ([signal.SIGINT], 0, "noted 2"),
+        ([signal.SIGINT, signal.SIGTERM], 0, "noted 15"),
+        ([signal.SIGINT, signal.SIGINT], 130, "stopped at once: nothing was saved"),
+        ([signal.SIGTERM, signal.SIGINT, signal.SIGINT], 130, "stopped at once: nothing was saved"),
+    ],
+    ids=str,
+)
+def test_a_second_ctrl_c_stops_at_once(numbers: list[int], status: int, said: str) -> None:
+    arguments = [str(int(number)) for number in numbers]
+    command = [sys.executable, "-c", TWICE, *arguments]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == status
+    assert said in done.stdout + done.stderr
+
+
+HEARD = """
+import os
+import signal
+from lightning.pytorch import Callback
+
+class Heard(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_rank == 1 and trainer.current_epoch == 3 and batch_idx == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.slow
+def test_processes_agree_to_stop_where_only_one_has_heard_of_it(console: Console, tmp_path: Path) -> None:
+    (tmp_path / "heard.py").write_text(HEARD)
+    pair = ("--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.callbacks+=heard.Heard")
+    done = console("fit", *PLAIN, *pair, "--trainer.max_epochs=100000")
+    assert done.status == 143, done.err
+    assert "Traceback" not in done.err
+    assert done.err.count("Stopped: go on with lit_ae fit --ckpt_path runs/vae/0") == 1
+    kept = load(tmp_path / "runs/vae/0/checkpoints/last.ckpt")
+    assert kept["epoch"] >= 3
+    assert len(kept["lit_ae"]["generators"]) == 2
