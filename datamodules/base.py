@@ -33,6 +33,8 @@ class DataModule(LightningDataModule, ABC):
 
     Args:
         batch_size: Samples per batch and process.
+        eval_batch_size: The same outside of training, by default batch_size. Noise in evaluation belongs to the batch:
+            where these are equal, so are the losses, on any number of processes.
         val_fraction: Part of the training data, drawn with `seed`, that is held out for validation; not used where the
             source comes with a validation split of its own.
         transforms: Applied in this order to batches scaled to [0, 1], on the device.
@@ -60,13 +62,16 @@ class DataModule(LightningDataModule, ABC):
         drop_last: bool = False,
         resident: Literal["host", "device"] = "host",
         condition: Literal["label"] | None = None,
+        eval_batch_size: int | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ConfigError(f"--data.batch_size is {batch_size}: give at least 1.")
+        for name, size in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
+            if size is not None and size < 1:
+                raise ConfigError(f"--data.{name} is {size}: give at least 1.")
         if not 0 < val_fraction < 1:
             raise ConfigError(f"--data.val_fraction is {val_fraction}: give a number between 0 and 1.")
-        self.batch_size, self.val_fraction, self.seed = batch_size, val_fraction, seed
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
+        self.val_fraction, self.seed = val_fraction, seed
         self.transforms: Sequence[Transform] = tuple(transforms or ())
         self.drop_last, self.resident, self.condition = drop_last, resident, condition
         self._sources: dict[Split, Source | None] = {}
@@ -219,8 +224,9 @@ class DataModule(LightningDataModule, ABC):
                 "samples: lower it."
             )
         sampler = EpochSampler(index, shuffle, self.seed)
+        size = self.batch_size if training else self.eval_batch_size
         return BatchLoader(
-            source, self.batch_size, sampler, self.transforms, self.seed, device, rank, world, training, self.drop_last
+            source, size, sampler, self.transforms, self.seed, device, rank, world, training, self.drop_last
         )
 
     def _move(self, source: Source, device: torch.device) -> Source:

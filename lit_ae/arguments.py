@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_ae import checked, documents, shipped, trust
+from lit_ae.checked import KNOWN
 from lit_ae.errors import ConfigError, LitAEError, RunError
 from lit_ae.runs import Run, latest, open_run
 from lit_ae.stamps import own
@@ -120,7 +121,7 @@ def find_checkpoint(wanted: str, command: str, rest: list[str], configs: list[Pa
     if wanted == "last":
         run = latest(Path(setting(rest, configs, "runs") or "runs"), run_name(rest, configs), train=command == "fit")
         begun = run.config.is_file()
-        if begun and any(run.checkpoints.glob("*.ckpt")):
+        if begun and any((run.checkpoints / known).is_file() for known in KNOWN):
             return run, chosen(run, command)
         if not int(os.environ.get("LOCAL_RANK") or 0):
             where = "in that folder" if begun else "as a new run"

@@ -16,6 +16,7 @@ from lit_ae.archive import Damaged, Record
 DEEPEST = 100
 ROOM = 16 << 20  # bytes of Python objects that even the smallest file may ask for
 NODE = 80  # bytes of one on the stack
+TIES = 16  # names that one tensor may have
 SETTINGS = 20_000  # values in hyper_parameters, which a parser reads several times
 
 
@@ -143,7 +144,7 @@ class Paper:
             node.weight += item.weight + 8
             node.held += item.held
             node.depth = max(node.depth, item.depth + 1)
-        if node.weight > ROOM + self.size or node.held > 2 * self.size + (1 << 20):
+        if node.weight > ROOM + self.size or node.held > TIES * self.size + (1 << 20):
             raise Damaged("it would fill more memory than its size accounts for")
         if node.depth > DEEPEST:
             raise Damaged(f"it is nested more than {DEEPEST} deep")

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
-from lit_ae import carried, loops, requeue, stopping
+from lit_ae import carried, loops, requeue, restoring, stopping
 from lit_ae.errors import StorageError
 
 SHARE = 0.03  # of the training time that routine saves may take
@@ -62,7 +62,8 @@ class Checkpoint(ModelCheckpoint):
         self._due = self._saved_at = time.monotonic()
         self._seen, self._skip, self._ended = (self._saved_at, counted(trainer)), 0, False
         if self._state:
-            carried.restore(trainer, self._state)
+            with restoring.blamed(trainer.ckpt_path):
+                carried.restore(trainer, self._state)
             self._done = counted(trainer)
             self._state = {}
         stopping.hold(requeue.number(trainer))
@@ -89,14 +90,16 @@ class Checkpoint(ModelCheckpoint):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Write the best that is still in memory, nothing else: weights amid a step are nobody's."""
-        stopping.release()
         if not isinstance(exception, (StorageError, stopping.Stopped)) and trainer.is_global_zero:
             with contextlib.suppress(StorageError):  # what went wrong first is told
                 self._write_best(trainer)
+        stopping.release()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Signals end the process again."""
+        """Signals end the process again; one that has come since the last word of all is obeyed where that is easy."""
         stopping.release()
+        if trainer.world_size == 1:
+            stopping.obey()
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -145,11 +148,13 @@ class Checkpoint(ModelCheckpoint):
             self._save(trainer)
 
     def at_end(self, trainer: pl.Trainer) -> None:
-        """Save what is not saved yet."""
-        stopping.release()
+        """Save what is not saved yet; a signal amid that is obeyed after it, and no job is queued again for nothing."""
         if not self._ended and self._done != counted(trainer):
             self._save(trainer)
         self._write_best(trainer)
+        number = self._agreed(trainer, False, every=True) // 2
+        if number and number != requeue.number(trainer):
+            raise stopping.Stopped(number)
 
     # ---- steps
 
@@ -226,7 +231,7 @@ class Checkpoint(ModelCheckpoint):
         if self._done != counted(trainer) or trainer.validating:
             self._save(trainer)
         if number == requeue.number(trainer):
-            requeue.save(trainer, Path(self.last_model_path))
+            requeue.mark(trainer)
             if trainer.is_global_zero:
                 requeue.ask()
         raise stopping.Stopped(number)

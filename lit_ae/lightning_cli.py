@@ -19,7 +19,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from datamodules.base import DataModule
-from lit_ae import __version__, checked, loops, restoring, watching
+from lit_ae import __version__, checked, loops, requeue, restoring, watching
 from lit_ae.arguments import TRAINER_COMMANDS, Request, unadmitted
 from lit_ae.bounded import bounded
 from lit_ae.callbacks.non_finite import watched
@@ -32,7 +32,7 @@ from lit_ae.loggers import MetricsCSV
 from lit_ae.models.base import Autoencoder
 from lit_ae.profiling import Unprofiled
 from lit_ae.recording import Explicit, Record, checkpoints
-from lit_ae.runs import new_run
+from lit_ae.runs import new_run, requeued
 from lit_ae.settings import announce, fill_spec, listed, placed, unique
 from lit_ae.stopping import Stopped
 from lit_ae.storage import AtomicCheckpointIO, load_weights, model_argument
@@ -224,7 +224,7 @@ class LitCLI(LightningCLI):
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         checkpoint = self.request.checkpoint
-        if not self.request.run and any(self.folder.folder.glob("hpc_ckpt_*.ckpt")):  # of a job that is queued again
+        if not self.request.run and requeued(self.folder.folder):
             checkpoint = checked.newest(self.folder.checkpoints)
         resumed = {"ckpt_path": checkpoint, "weights_only": True} if subcommand == "fit" else {}
         quiet = {"verbose": False} if subcommand == "test" else {}  # its report is the one table
@@ -235,10 +235,15 @@ class LitCLI(LightningCLI):
         try:
             with self.guarded(), watching.heard(self.trainer):
                 super()._run_subcommand(subcommand)
+            if subcommand == "fit":
+                requeue.unmark(self.trainer)
             if self.trainer.is_global_zero and not self.folder.config.is_file():
                 self.folder.discard()  # a trial of a few batches (fast_dev_run), or an evaluation of a lone checkpoint
         except Stopped as stop:
             if subcommand == "fit" and any(self.folder.checkpoints.glob("last.ckpt")):
                 rank_zero_info(f"Stopped: go on with lit_ae fit --ckpt_path {self.folder.folder}")
+                sys.exit(stop.code)
+            if subcommand == "fit" and self.trainer.global_step:
+                rank_zero_info("Stopped: nothing was saved, as --trainer.enable_checkpointing is false.")
                 sys.exit(stop.code)
             raise

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 from lightning.fabric.plugins.environments import SLURMEnvironment
 
-from lit_ae.runs import QUEUED, queued_job
+from lit_ae import runs, storage
 
 
 def number(trainer: pl.Trainer) -> int:
@@ -22,23 +20,29 @@ def number(trainer: pl.Trainer) -> int:
     return int(environment.requeue_signal or 0)
 
 
-def save(trainer: pl.Trainer, checkpoint: Path) -> None:
-    """Let the run's folder hold the checkpoint under the name that tells a queued job where to go on."""
+def mark(trainer: pl.Trainer) -> None:
+    """Let the run's folder say that this job goes on in it.
+
+    Lightning copies the checkpoint to hpc_ckpt_1.ckpt, hpc_ckpt_2.ckpt and so on for this; last.ckpt is enough.
+
+    Raises:
+        StorageError: The disk is full.
+    """
     if trainer.is_global_zero:
-        path = Path(trainer._checkpoint_connector.hpc_save_path(trainer.default_root_dir))
-        partial = path.with_name(f"{path.name}.partial")
-        try:
-            os.link(checkpoint, partial)
-        except OSError:  # a file system without links
-            shutil.copyfile(checkpoint, partial)
-        partial.replace(path)
-        (path.parent / QUEUED).write_text(queued_job(), encoding="utf-8")
+        text = runs.mark().encode()
+        storage.write(Path(trainer.default_root_dir) / runs.QUEUED, lambda sink: sink.write(text))
     trainer.strategy.barrier("requeue")
+
+
+def unmark(trainer: pl.Trainer) -> None:
+    """Training is done: the same job makes a new folder for its next run."""
+    if trainer.is_global_zero:
+        (Path(trainer.default_root_dir) / runs.QUEUED).unlink(missing_ok=True)
 
 
 def ask() -> None:
     """Queue this job again."""
-    job = queued_job().partition(".")[0]
+    job = runs.queued_job().partition(".")[0]
     try:
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
     except OSError as error:

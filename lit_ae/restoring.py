@@ -22,34 +22,35 @@ class Restorer(_CheckpointConnector):
 
     def resume_start(self, checkpoint_path: Any = None, weights_only: bool | None = None) -> None:
         """Open the file."""
-        with self.blamed(checkpoint_path):
+        with blamed(checkpoint_path):
             super().resume_start(checkpoint_path, weights_only)
 
     def _restore_modules_and_callbacks(self, checkpoint_path: Any = None, weights_only: bool | None = None) -> None:
-        with self.blamed(checkpoint_path):
+        with blamed(checkpoint_path):
             super()._restore_modules_and_callbacks(checkpoint_path, weights_only)
 
     def restore_training_state(self) -> None:
         """Restore loops, optimizers and schedulers."""
-        with self.blamed(self._ckpt_path):
+        with blamed(self._ckpt_path):
             if self._loaded_checkpoint:
                 alike(self._get_loops_state_dict(), self._loaded_checkpoint.get("loops", {}), "loops")
             super().restore_training_state()
             for optimizer in self.trainer.optimizers if self._loaded_checkpoint else ():
                 fitting(optimizer)
 
-    @contextmanager
-    def blamed(self, path: Any) -> Iterator[None]:
-        """Blame the file for what goes wrong."""
-        try:
-            yield
-        except ODD as error:
-            if path is None or isinstance(error, LitAEError):
-                raise
-            last = (str(error).splitlines() or [""])[-1].strip()[:200]
-            raise RunError(
-                f"{path} does not fit this trainer ({type(error).__name__}: {last}): name another one."
-            ) from error
+
+@contextmanager
+def blamed(path: Any) -> Iterator[None]:
+    """Blame the file for what goes wrong."""
+    try:
+        yield
+    except ODD as error:
+        if path is None or isinstance(error, LitAEError):
+            raise
+        last = (str(error).splitlines() or [""])[-1].strip()[:200]
+        raise RunError(
+            f"{path} does not fit this trainer ({type(error).__name__}: {last}): name another one."
+        ) from error
 
 
 def install(trainer: Trainer) -> None:

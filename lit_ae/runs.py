@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import socket
+import sys
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from lit_ae.checked import KNOWN
@@ -130,10 +132,7 @@ def new_run(root: Path, name: str) -> Run:
 
 def made_before(root: Path, name: str) -> Path | None:
     """The folder in which this very job was told that its time was up, where SLURM has started it again."""
-    if not (job := queued_job()) or int(os.environ.get("SLURM_RESTART_COUNT") or 0) < 1:
-        return None
-    marked = (folder for folder in reversed(versions(root, name)) if (folder / QUEUED).is_file())
-    return next((folder for folder in marked if (folder / QUEUED).read_text(encoding="utf-8") == job), None)
+    return next((folder for folder in reversed(versions(root, name)) if requeued(folder)), None)
 
 
 def queued_job() -> str:
@@ -192,6 +191,13 @@ def job_name() -> str | None:
 
 
 def requeued(folder: Path) -> bool:
-    """Whether SLURM started this job again, and Lightning saved in the folder where it is to go on."""
-    again = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
-    return again and any(folder.glob("hpc_ckpt_*.ckpt"))
+    """Whether SLURM started this job again, and it is in this folder that the same command was told to stop."""
+    if not queued_job() or int(os.environ.get("SLURM_RESTART_COUNT") or 0) < 1:
+        return False
+    marked = folder / QUEUED
+    return marked.is_file() and marked.read_text(encoding="utf-8") == mark()
+
+
+def mark() -> str:
+    """What tells a command of this job from others: one job may train several runs, one after the other."""
+    return f"{queued_job()} {sha256(chr(0).join(sys.argv[1:]).encode()).hexdigest()[:16]}"

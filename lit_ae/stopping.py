@@ -16,7 +16,7 @@ from typing import Any
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 AT_ONCE = b"lit_ae: stopped at once: nothing was saved since the last checkpoint.\n"
 
-_state: dict[str, Any] = {"noted": 0, "holding": False, "queue": 0, "interrupts": 0}
+_state: dict[str, Any] = {"noted": 0, "asked": 0, "holding": False, "queue": 0, "interrupts": 0}
 _before: dict[int, Any] = {}
 
 
@@ -69,20 +69,22 @@ def received(number: int, frame: FrameType | None) -> None:
         if _state["interrupts"] > 1:
             os.write(2, AT_ONCE)
             os._exit(130)
-    _state["noted"] = max(_state["noted"], number)
+    kind = "noted" if number in STATUS else "asked"
+    _state[kind] = max(_state[kind], number)
     if not _state["holding"] and number in STATUS:
         raise Stopped(number)
 
 
 def reset() -> None:
     """Forget what has come."""
-    _state.update(noted=0, holding=False, queue=0, interrupts=0)
+    _state.update(noted=0, asked=0, holding=False, queue=0, interrupts=0)
 
 
 def noted() -> int:
     """The signal that has come and waits for a settled moment, 0 where there is none."""
+    asked: int = _state["asked"]  # by a queue, which nobody may have told which signal to send
     number: int = _state["noted"]
-    return number if number in STATUS or number == _state["queue"] else 0
+    return number or (asked if asked == _state["queue"] else 0)
 
 
 def hold(queue: int = 0) -> None:
@@ -97,5 +99,15 @@ def hold(queue: int = 0) -> None:
 
 
 def release() -> None:
-    """Let signals end the process again."""
+    """Let signals end the process again; one that has come does so by `obey`."""
     _state["holding"] = False
+
+
+def obey() -> None:
+    """End the process where a signal has come that was still to be obeyed.
+
+    Raises:
+        Stopped: It has.
+    """
+    if _state["noted"]:
+        raise Stopped(_state["noted"])

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -100,7 +101,7 @@ def write(path: Path, fill: Callable[[BinaryIO], object], previous: Path | None 
     Raises:
         StorageError: The disk is full or the folder cannot be written; the file that was there is untouched.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    partial, earlier = path.with_name(f"{path.name}.partial"), sys.exc_info()[1]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as sink:
@@ -111,11 +112,32 @@ def write(path: Path, fill: Callable[[BinaryIO], object], previous: Path | None 
             link(path, previous)
         partial.replace(path)
         settle(path.parent)
-    except (OSError, RuntimeError) as error:  # torch.save raises its own where the disk is full
-        raise StorageError(f"Cannot write {path} ({error}): free space on the disk, or set --runs.") from error
+    except (OSError, RuntimeError) as error:
+        found = behind(error, earlier)
+        if isinstance(found, OSError):
+            reason = found.strerror or found
+            raise StorageError(f"Cannot write {path} ({reason}): free space on the disk, or set --runs.") from found
+        if found is not error:
+            raise found from None
+        raise
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def behind(error: BaseException, earlier: BaseException | None) -> BaseException:
+    """What a sink raised: a refusal of the disk's, or a stop, for which torch.save raises a RuntimeError of its own.
+
+    Args:
+        error: What a write ended with, which is returned where nothing is behind it.
+        earlier: What had gone wrong before.
+    """
+    found: BaseException | None = error
+    while found is not None and found is not earlier:
+        if isinstance(found, OSError) or not isinstance(found, Exception):
+            return found
+        found = found.__context__
+    return error
 
 
 def link(path: Path, other: Path) -> None:

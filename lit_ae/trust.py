@@ -18,6 +18,7 @@ from lit_ae.errors import ConfigError, LitAEError, RunError
 PLUGINS = "lit_ae.plugins"  # entry points: packages whose classes get short names
 FLAG = "--trust-import"
 SUFFIXES = (".yaml", ".yml", ".json")
+PLACES = ("ckpt_path", "runs", "name")  # keys whose values are parts of paths
 TORCH = ("distributed.fsdp", "distributed.algorithms.ddp_comm_hooks", "distributions", "nn", "optim", "profiler")
 LIGHTNING = ("accelerators", "callbacks", "loggers", "plugins", "profilers", "strategies")
 ADMITTED = (
@@ -196,25 +197,37 @@ def widened(*values: Any) -> tuple[str, ...]:
 def typed(argv: Sequence[str], configs: Iterable[Path] = ()) -> tuple[str, ...]:
     """What a user admits by a command line and by configs of their own, those that they name in turn included.
 
+    The name of a file or a folder admits nothing: `evil.ckpt` is no class, though it could be one.
+
     Raises:
         ConfigError: A value or a file is beyond the limits, or no YAML.
     """
     found: list[Any] = []
+    before = ""
     for item in argv:
         flag, equals, value = item.partition("=")
         text = value if equals and flag.startswith("-") else item
+        place = (flag if equals else before) in {f"--{key}" for key in PLACES}
+        place |= os.path.exists(text) and not text.endswith(SUFFIXES)
         if text and not (text.startswith("--") and not equals):
-            found.append(documents.value(text, flag if equals else "The argument"))
+            held = documents.value(text, flag if equals else "The argument")
+            found += [] if place else [held]
+        before = item
     seen = {path.resolve(): None for path in configs}
-    found += [documents.read(path) for path in configs]
+    found += [placeless(documents.read(path)) for path in configs]
     for value in found:  # grows as it is read
         for text in strings(value):
             if text.endswith(SUFFIXES) and len(text) < 500 and "\0" not in text and os.path.isfile(text):
                 path = Path(text).resolve()
                 if path not in seen:
                     seen[path] = None
-                    found.append(documents.read(path))
+                    found.append(placeless(documents.read(path)))
     return widened(found)
+
+
+def placeless(document: Any) -> Any:
+    """A config without the keys that name files and folders."""
+    return {k: v for k, v in document.items() if k not in PLACES} if isinstance(document, dict) else document
 
 
 def screen(document: Any, whence: Path | str, trust: Sequence[str] = ()) -> None:
@@ -234,11 +247,11 @@ def importing(trust: Iterable[str] = ()) -> Iterator[None]:
     Args:
         trust: Packages and classes that are admitted beside those of --trust-import.
     """
-    from jsonargparse import set_parsing_settings
+    from jsonargparse import _loaders_dumpers, set_parsing_settings
     from jsonargparse._common import parsing_settings  # the public function only adds to the list
-    from jsonargparse._loaders_dumpers import loaders
 
-    before, load = dict(parsing_settings), loaders["yaml"]
+    loaders = _loaders_dumpers.loaders
+    before, load, leaf = dict(parsing_settings), loaders["yaml"], _loaders_dumpers.yaml_load
     allowed = {name for name in (*ADMITTED, *plugins(), *trusted.get(), *trust) if name.split(".")[0] != "jsonargparse"}
     try:
         set_parsing_settings(
@@ -248,8 +261,9 @@ def importing(trust: Iterable[str] = ()) -> Iterator[None]:
             config_read_mode_fsspec_enabled=False,  # which Lightning switches on: a config may come from this disk only
         )
         loaders["yaml"] = documents.guarded(load)
+        _loaders_dumpers.yaml_load = documents.guarded(leaf)  # for text where a number is wanted
         yield
     finally:
-        loaders["yaml"] = load
+        loaders["yaml"], _loaders_dumpers.yaml_load = load, leaf
         parsing_settings.clear()
         parsing_settings.update(before)

@@ -82,6 +82,14 @@ def test_batches_from_the_host_come_out_on_the_device() -> None:
     assert data.transfer_batch_to_device(loose, torch.device("meta"), 0).x.device.type == "meta"
 
 
+def test_batches_of_evaluation_may_have_a_size_of_their_own() -> None:
+    data = Numbers(n=200, batch_size=8, eval_batch_size=16)
+    assert [len(batch.x) for batch in data.val_dataloader()] == [16, 4]
+    assert {len(batch.x) for batch in data.train_dataloader()} == {8, 4}
+    assert max(len(batch.x) for batch in data.test_dataloader()) == 16
+    assert max(len(batch.x) for batch in Numbers(batch_size=8).val_dataloader()) == 8
+
+
 def test_more_processes_than_samples_are_refused() -> None:
     with pytest.raises(ConfigError, match="on 50 processes"):
         attach(Numbers(n=40, batch_size=8), "cpu", world=50).train_dataloader()
@@ -142,7 +150,7 @@ class Broken(InMemory):
 
 
 def test_bad_arguments_are_refused() -> None:
-    for kwargs in ({"batch_size": 0}, {"val_fraction": 0.0}, {"val_fraction": 1.0}):
+    for kwargs in ({"batch_size": 0}, {"eval_batch_size": 0}, {"val_fraction": 0.0}, {"val_fraction": 1.0}):
         with pytest.raises(ConfigError, match=next(iter(kwargs))):
             Numbers(**kwargs)
     with pytest.raises(ConfigError, match=r"batch_size 4096 is larger than the 1,350 training samples: lower it"):

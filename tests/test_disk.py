@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lit_ae.callbacks import figures, predictions
 from lit_ae.errors import StorageError
@@ -20,7 +24,9 @@ from lit_ae.jobs.fitted import unfinished
 from lit_ae.jobs.rows import write_rows
 from lit_ae.loggers import MetricsCSV
 from lit_ae.runs import Run
-from lit_ae.storage import write
+from lit_ae.sealed import Seal
+from lit_ae.stopping import Stopped
+from lit_ae.storage import save, write
 
 
 @contextmanager
@@ -57,6 +63,62 @@ def test_old_output_stays_where_new_finds_no_room(name: str, tmp_path: Path) -> 
     assert "ree space" in str(raised.value)
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
+
+
+HELD = {"weights": torch.arange(10_000.0)}
+
+
+class Sink:
+    """Raises amid a file, once."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error: BaseException | None = error
+
+    def write(self, data: bytes) -> int:
+        if len(data) > 1000 and self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("size", [0, 100, 2000, 30_000, 40_000])
+def test_a_checkpoint_that_finds_no_room_says_so_in_the_words_of_the_system(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(b"old")
+    with full(size), pytest.raises(StorageError) as raised:
+        save(path, HELD)
+    assert str(raised.value) == f"Cannot write {path} (File too large): free space on the disk, or set --runs."
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("wrap", [Seal, lambda sink: sink], ids=["sealed", "plain"])
+def test_what_a_sink_raises_amid_torch_save_is_what_is_said(wrap: Callable[[Any], Any], tmp_path: Path) -> None:
+    refused = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(StorageError, match=r"\(No space left on device\): free"):
+        write(tmp_path / "a.ckpt", lambda sink: torch.save(HELD, wrap(Sink(refused))))
+    for error in (Stopped(signal.SIGTERM), KeyboardInterrupt()):
+        with pytest.raises(type(error)) as raised:
+            write(tmp_path / "a.ckpt", lambda sink, error=error: torch.save(HELD, wrap(Sink(error))))
+        assert raised.value is error
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_that_is_not_of_the_disk_is_not_called_so(tmp_path: Path) -> None:
+    def fill(sink: Any) -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        write(tmp_path / "a.ckpt", fill)
+    try:
+        raise OSError(errno.ENOSPC, "of something else, which went wrong before")
+    except OSError:
+        with pytest.raises(RuntimeError, match="a bug"):
+            write(tmp_path / "a.ckpt", fill)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("same", [True, False])

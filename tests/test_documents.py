@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from conftest import Console
-from lit_ae.documents import DEEPEST, LARGEST, guarded, local, parse, read, value
+from lit_ae.documents import DEEPEST, LARGEST, MOST, guarded, local, parse, read, value
 from lit_ae.errors import ConfigError
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -98,8 +98,12 @@ def test_bombs_are_refused_wherever_they_hide(lit_ae: Console, tmp_path: Path) -
     (tmp_path / "bomb.yaml").write_text(BOMB)
     (tmp_path / "nested.yaml").write_text("model: bomb.yaml\n")
     (tmp_path / "text.yaml").write_text(yaml.safe_dump({"model": f"{FLOW}]"}))
+    deep = {"model": {"class_path": "VAE", "init_args": {"encoder": {"class_path": "MLPEncoder"}}}}
+    deep["model"]["init_args"]["encoder"]["init_args"] = {"hidden": [200, BOMB]}  # text where a number is wanted
+    (tmp_path / "deep.yaml").write_text(yaml.safe_dump(deep))
     for arguments in (
         ["--config=bomb.yaml"],
+        ["--config=deep.yaml"],
         ["--config=nested.yaml"],
         ["--config=text.yaml"],
         ["--model=bomb.yaml"],
@@ -110,5 +114,6 @@ def test_bombs_are_refused_wherever_they_hide(lit_ae: Console, tmp_path: Path) -
     ):
         done = lit_ae("fit", *arguments, "--print_config")
         assert done.status == 2, (arguments, done.err[:500])
+        assert f"{MOST:,} values" in done.err or "deep.yaml" in arguments[0]  # there the parser says what is wanted
         assert len(done.err) < 600
         assert "Traceback" not in done.err

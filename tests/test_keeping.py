@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 import torture_for_tests  # noqa: F401 (benchmarks on the path)
-from lit_ae import keeping
+from lit_ae import keeping, stopping
+from lit_ae.errors import RunError
 from lit_ae.models.vae import VAE
-from lit_ae.storage import load
+from lit_ae.storage import load, save
 from reliability.resumed import StopAt, difference, fit
 from variants import SMALL, SPEC, digits
 
@@ -105,6 +107,27 @@ def test_a_best_that_waits_is_written_where_training_breaks(tmp_path: Path, monk
     assert load(tmp_path / "checkpoints/last.ckpt")["global_step"] == 7
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_amid_the_last_save_stops_after_it(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = keeping.Checkpoint._write_best
+    steps: list[int] = []
+
+    def told(self: keeping.Checkpoint, trainer: Any) -> None:
+        if trainer.global_step == 21 and 21 not in steps:
+            stopping.received(number, None)
+        steps.append(trainer.global_step)
+        write(self, trainer)
+
+    monkeypatch.setattr(keeping, "SHARE", 1e-9)
+    monkeypatch.setattr(keeping.Checkpoint, "_write_best", told)
+    stopped = train(tmp_path)
+    assert stopped
+    assert steps[-1] == 21
+    assert load(tmp_path / "checkpoints/last.ckpt")["global_step"] == 21
+
+
 def test_amid_a_long_epoch_a_save_comes_after_ten_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "INTERVAL", 0.0)
     monkeypatch.setattr(keeping, "SHARE", 1e9)
@@ -143,3 +166,14 @@ def test_epochs_are_numbered_as_lightning_numbers_them(tmp_path: Path) -> None:
     assert load(tmp_path / "checkpoints/last.ckpt")["epoch"] == 1  # amid the second
     train(tmp_path, max_epochs=2)
     assert load(tmp_path / "checkpoints/last.ckpt")["epoch"] == 1  # its end
+
+
+@pytest.mark.parametrize(
+    "carried", [{"x": 1}, {"generators": 3}, {"generators": [{}], "metrics": {}, "constants": {}}, [1]], ids=str
+)
+def test_what_a_checkpoint_carries_must_fit(carried: Any, tmp_path: Path) -> None:
+    train(tmp_path, max_epochs=1)
+    path = tmp_path / "checkpoints/last.ckpt"
+    save(path, {**load(path), "lit_ae": carried})
+    with pytest.raises(RunError, match=r"last\.ckpt does not fit this trainer"):
+        train(tmp_path, max_epochs=2)

@@ -69,11 +69,11 @@ def test_an_allocation_without_a_step_numbers_its_runs(tmp_path: Path, monkeypat
     assert [runs.new_run(tmp_path, "vae").folder.name for _ in range(2)] == ["0", "1"]
 
 
-def test_a_requeued_job_goes_on_only_where_lightning_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requeued_job_goes_on_only_where_it_was_told_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = launched(tmp_path, monkeypatch, SRUN)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert runs.new_run(tmp_path, "vae").folder.name == "job-77-0-1"
-    (first / "hpc_ckpt_1.ckpt").touch()
+    (first / runs.QUEUED).write_text(runs.mark())
     assert runs.new_run(tmp_path, "vae").folder == first
 
 

@@ -70,6 +70,14 @@ def test_every_byte_counts(sealed: Path) -> None:
     assert steps(sealed) == 3
 
 
+def test_weights_may_be_tied_but_one_tensor_has_no_hundred_names(tmp_path: Path) -> None:
+    tied = torch.randn(1000, 1000)
+    storage.save(tmp_path / "last.ckpt", {"state_dict": {str(number): tied for number in range(8)}})
+    assert len(storage.load(tmp_path / "last.ckpt")["state_dict"]) == 8
+    with pytest.raises(ConfigError, match="more memory than its size accounts for"):
+        storage.save(tmp_path / "odd.ckpt", {"state_dict": {str(number): tied for number in range(100)}})
+
+
 def test_a_file_without_a_digest_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "old.ckpt"
     torch.save(HELD, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,30 @@ def test_a_job_that_is_queued_again_finds_its_folder(tmp_path: Path, monkeypatch
     monkeypatch.setenv(runs.ENVIRONMENT, "")
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     first, second = (runs.new_run(tmp_path, "vae").folder for _ in range(2))
-    (first / runs.QUEUED).write_text("77")
-    (second / runs.QUEUED).write_text("78")
+    (first / runs.QUEUED).write_text(runs.mark())
+    (second / runs.QUEUED).write_text(runs.mark().replace("77", "78"))
     assert runs.new_run(tmp_path, "vae").folder.name == "2"
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert runs.new_run(tmp_path, "vae").folder == first
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--seed=2"])  # the next command of the same job
+    assert runs.new_run(tmp_path, "vae").folder.name == "3"
+
+
+def test_a_job_that_ends_after_it_was_queued_again_makes_a_new_folder_for_its_next_run(
+    lit_ae: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"JOB_ID": "77", "RESTART_COUNT": "1", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    for name in ("NODEID", "NODELIST", "JOB_NAME"):
+        monkeypatch.setenv(f"SLURM_{name}", "0")
+    command = ("fit", "--config=vae", "--trainer.callbacks=[]", "--trainer.max_epochs=1", *QUICK)
+    assert lit_ae(*command).status == 0
+    (tmp_path / "runs/vae/0" / runs.QUEUED).write_text(runs.mark())
+    assert lit_ae(*command).status == 0
+    assert os.listdir(tmp_path / "runs/vae") == ["0"]
+    assert not (tmp_path / "runs/vae/0" / runs.QUEUED).exists()
+    assert lit_ae(*command).status == 0
+    assert sorted(os.listdir(tmp_path / "runs/vae")) == ["0", "1"]
 
 
 def test_a_run_without_a_checkpoint_starts_over_in_its_folder(lit_ae: Console, tmp_path: Path, trained: Path) -> None:

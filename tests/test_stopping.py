@@ -55,6 +55,7 @@ TWICE = """
 import os, signal, sys
 from lit_ae import stopping
 
+os.environ["SLURM_JOB_ID"] = "1"
 with stopping.handled():
     stopping.hold()
     for number in map(int, sys.argv[1:]):
@@ -70,6 +71,7 @@ with stopping.handled():
         ([signal.SIGINT, signal.SIGTERM], 0, "noted 15"),
         ([signal.SIGINT, signal.SIGINT], 130, "stopped at once: nothing was saved"),
         ([signal.SIGTERM, signal.SIGINT, signal.SIGINT], 130, "stopped at once: nothing was saved"),
+        ([signal.SIGUSR1, signal.SIGINT], 0, "noted 2"),  # SLURM's, where nobody asked to be queued again
     ],
     ids=str,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -28,3 +29,21 @@ def test_a_full_disk_ends_a_command_with_a_sentence(number: int) -> None:
 @pytest.mark.slow
 def test_a_read_only_disk_ends_a_command_with_a_sentence() -> None:
     held("disk", "read-only folder", 2)
+
+
+def test_a_message_must_give_the_reason_and_name_the_file() -> None:
+    from reliability.rows.disk import message
+
+    good = "lit_ae: Cannot write runs/vae/0/last.ckpt (No space left on device): free space on the disk."
+    assert message(6, good, errno.ENOSPC, "last.ckpt") is None
+    for other in (
+        good.replace("No space left on device", "[enforce fail at inline_container.cc:671] . unexpected pos 9 vs 8"),
+        good.replace("No space", "enforce fail . No space"),
+        good.replace("No space left on device", "Read-only file system"),
+        good.replace("last.ckpt", "best.ckpt"),
+        good.replace("free space", "too bad"),
+        f"{good}\n{good}",
+        "",
+    ):
+        assert message(6, other, errno.ENOSPC, "last.ckpt"), other
+    assert message(1, good, errno.ENOSPC, "last.ckpt")

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from torture_for_tests import held
 
+UNGUARDED = """
+import importlib, os, sys
+import torch
+for folder in sys.argv[1:]:
+    os.chdir(folder)
+    sys.path[0] = folder
+    importlib.invalidate_caches()
+    try:
+        torch.load("hostile.ckpt", weights_only=False)
+    except Exception:
+        pass
+    for name in {"canary_module", "canary\\nmodule", "hubconf"} & sys.modules.keys():
+        del sys.modules[name]
+"""
+INERT = {"a network", "a state", "two pickles", "TorchScript"}  # nothing runs even where nobody looks
 FORMS = ("os.system", "an encoder of a foreign module", "a huge layer", "overlapping records")
 FORMS += ("other keys in loops", "a path outside the run", "s3")
 
@@ -14,3 +33,19 @@ FORMS += ("other keys in loops", "a path outside the run", "s3")
 @pytest.mark.parametrize("form", FORMS)
 def test_nothing_of_a_hostile_checkpoint_runs(form: str) -> None:
     held("hostile", form)
+
+
+@pytest.mark.slow
+def test_every_form_with_code_would_leave_its_mark_where_nobody_looked(tmp_path: Path) -> None:
+    from reliability.harmful import MARKER, traps
+    from reliability.rows._hostile import FORMS, write
+
+    forms = list(FORMS)[: list(FORMS).index("TorchScript")]
+    document = {"hyper_parameters": {"latent_dim": 1}, "state_dict": {}, "callbacks": {}, "loops": {}}
+    folders = {form: tmp_path / str(number) for number, form in enumerate(forms) if form not in INERT}
+    for form, folder in folders.items():
+        folder.mkdir()
+        traps(folder)
+        write(form, folder / "hostile.ckpt", document)
+    subprocess.run([sys.executable, "-c", UNGUARDED, *map(str, folders.values())], check=True, capture_output=True)
+    assert [form for form, folder in folders.items() if not (folder / MARKER).exists()] == []

@@ -45,11 +45,21 @@ def test_a_number_draws_the_same_mutant_twice() -> None:
         (2, "Traceback (most recent call last)", 0.1, "a traceback"),
         (2, "x" * 5000, 0.1, "5000 characters"),
         (2, "", 0.1, "without a word"),
-        (0, "", 1.5, "1.50 s"),
+        (0, "", 1.5, "1.50 s of the processor"),
     ],
 )
 def test_the_judge_sees(status: int | None, text: str, seconds: float, seen: str) -> None:
     assert seen in str(mutations.judged(status, text, seconds))
+
+
+def test_the_judge_sees_who_waits() -> None:
+    assert mutations.judged(0, "", 0.1, 10.0) is None
+    assert "30 s" in str(mutations.judged(0, "", 0.1, 30.0))
+
+
+def test_what_is_missing_is_seen_in_process() -> None:
+    status, _, said, *_ = mutations.parsed(["fit", "--data=Arrays"])  # the parser prints a config without its path
+    assert (status, said) == (2, "lit_ae: data: path must be given, it has no default.\n")
 
 
 def test_a_broken_walker_fails_the_trial(tmp_path: Path) -> None:

@@ -11,4 +11,4 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 @pytest.mark.parametrize("form", ["AE-conv, fp32", "VQVAE, bf16", "VQGAN, fp32", "TargetProp, bf16", "VAE, fp32"])
 def test_nan_and_infinity(form: str) -> None:
-    held("non_finite", form, trials=8)
+    held("non_finite", form, trials=12)

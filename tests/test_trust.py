@@ -218,6 +218,32 @@ def test_a_class_hidden_below_the_model_is_found(trained: Path, tmp_path: Path, 
     assert not (tmp_path / "marker").exists()
 
 
+@pytest.mark.parametrize(
+    "flags", [["--ckpt_path={}"], ["--ckpt_path", "{}"], ["--runs={}.v1"], ["--name={}.v1"]], ids=str
+)
+def test_the_name_of_a_file_or_a_folder_is_no_class(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("evil.ckpt").touch()
+    argv = [flag.format("evil.ckpt" if "ckpt" in flags[0] else "evil") for flag in flags]
+    assert trust.typed(["--model", "my_pkg.Model", *argv, "--data.root", "evil.ckpt"]) == ("my_pkg",)
+
+
+def test_a_checkpoint_does_not_admit_a_module_by_being_named_like_it(
+    trained: Path, tmp_path: Path, module: tuple[str, Path], lit_ae: Console
+) -> None:
+    name, marker = module
+    held = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
+    held["hyper_parameters"]["_class_path"] = f"{name}.Theirs"
+    torch.save(held, tmp_path / f"{name}.ckpt")
+    forget(name, marker)
+    console = lit_ae("validate", f"--ckpt_path={name}.ckpt", "--data", "Digits")
+    assert console.status == 4
+    assert f"--trust-import {name}" in console.err
+    assert not marker.exists()
+
+
 def test_what_a_checkpoint_names_below_its_model_counts(trained: Path, tmp_path: Path) -> None:
     checkpoint = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
     checkpoint["hyper_parameters"]["prior"] = {"class_path": "their_pkg.Prior"}

@@ -17,6 +17,12 @@ from lit_ae.sealed import Seal
 
 Document = dict[str, Any]
 MARKER, CANARY = "harmed", "canary_module"  # a file that code would write, a module that would write it when imported
+COMMAND = f"touch {MARKER}"
+EVIL = "evil"  # a module that a checkpoint beside it is named like
+SPLIT = "canary\nmodule"
+TRAPS = [f"{name}.py" for name in (CANARY, SPLIT, EVIL, "hubconf")]
+OTHER = "other.pt"
+FUNCTIONS = {"os.system", "lit_ae.cli.main"}  # in a model's place, with arguments of their own
 
 
 class Calls:
@@ -27,6 +33,10 @@ class Calls:
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return self.call
+
+
+HARM = Calls(os.system, COMMAND)
+PAYLOAD = pickle.dumps(HARM, protocol=2)
 
 
 class State:
@@ -89,15 +99,26 @@ def whole(value: bytes, key: str = "state_dict") -> bytes:
     return b"\x80\x02}" + text(key) + value + b"s."
 
 
+def traps(folder: Path) -> None:
+    """Write what a checkpoint could have imported or opened in the folder in which the commands are given."""
+    for name in TRAPS:
+        (folder / name).write_text(f"open({MARKER!r}, 'w').close()\nModel = Net = print\n")
+    (folder / OTHER).write_bytes(PAYLOAD)
+
+
 def calling(function: Any, *arguments: Any) -> Callable[[Path, Document], None]:
-    """A checkpoint with a call in it; {marker} in the arguments is the file that must not appear."""
+    """A checkpoint with a call in it."""
+    return extra(Calls(function, *arguments))
 
-    def write(path: Path, document: Document) -> None:
-        marker = str(path.parent / MARKER)
-        filled = [each.replace("{marker}", marker) if isinstance(each, str) else each for each in arguments]
-        sealed(path, {**document, "extra": Calls(function, *filled)})
 
-    return write
+def applied(function: Any, value: Any) -> Callable[[Path, Document], None]:
+    """A checkpoint that calls what has no name of its own, such as a partial, with one value."""
+    return calling(list, Calls(map, function, [value]))
+
+
+def extra(value: Any) -> Callable[[Path, Document], None]:
+    """A checkpoint with something more in it."""
+    return lambda path, document: sealed(path, {**document, "extra": value})
 
 
 def placed(*keys: str) -> Callable[[Path, Document], None]:
@@ -107,14 +128,16 @@ def placed(*keys: str) -> Callable[[Path, Document], None]:
         part: Any = document
         for key in keys[:-1]:
             part = part[key]
-        part[keys[-1]] = Calls(os.system, f"touch {path.parent / MARKER}")
+        part[keys[-1]] = HARM
         sealed(path, document)
 
     return write
 
 
 def described(arguments: Document, changed: Document) -> Document:
-    """Arguments of a model with others in their place; those of another model have none of the first one's."""
+    """Arguments of a model with others in their place; those of something else have none of the first one's."""
+    if changed.get("_class_path") in FUNCTIONS:
+        return changed
     kept = arguments if "latent_dim" not in changed or "_class_path" not in changed else {"spec": arguments["spec"]}
     spec = {"spec": kept["spec"] | changed.get("spec", {})} if kept.get("spec") else {}
     return kept | changed | spec
@@ -135,17 +158,8 @@ def code(instructions: bytes) -> Callable[[Path, Document], None]:
     return lambda path, document: raw(path, instructions)
 
 
-def nested(path: Path, document: Document) -> None:
-    sealed(path, {**document, "extra": Calls(torch.storage._load_from_bytes, payload(path))})
-
-
-def payload(path: Path) -> bytes:
-    """A pickle that runs code."""
-    return pickle.dumps(Calls(os.system, f"touch {path.parent / MARKER}"), protocol=2)
-
-
 def legacy(path: Path, document: Document) -> None:
-    document["extra"] = Calls(os.system, f"touch {path.parent / MARKER}")
+    document["extra"] = HARM
     torch.save(document, path, _use_new_zipfile_serialization=False)
 
 
@@ -155,7 +169,7 @@ def scripted(path: Path, document: Document) -> None:
 
 def protocol(number: int) -> Callable[[Path, Document], None]:
     def write(path: Path, document: Document) -> None:
-        raw(path, pickle.dumps({"state_dict": Calls(os.system, f"touch {path.parent / MARKER}")}, protocol=number))
+        raw(path, pickle.dumps({"state_dict": HARM}, protocol=number))
 
     return write
 

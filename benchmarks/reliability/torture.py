@@ -42,7 +42,9 @@ def share(row: Row, form: str, first: int, trials: int, keep: Path | None = None
         folder = scratch / str(number)
         seen = attempt(row, form, number, folder)
         if seen is not None and keep is not None:
-            shutil.move(folder, keep / f"{row.name}-{form.replace(' ', '_').replace('/', '_')}-{number}")
+            place = keep / f"{row.name}-{form.replace(' ', '_').replace('/', '_')}-{number}"
+            shutil.rmtree(place, ignore_errors=True)  # of an earlier sitting
+            shutil.move(folder, place)
         shutil.rmtree(folder, ignore_errors=True)
         return seen
 

@@ -45,7 +45,7 @@ def decode(asked: Namespace, flags: Sequence[str]) -> list[str]:
         Path(asked.out) if asked.out else vacant(default(run, path.with_name(f"{path.stem}_decoded")), asked.overwrite)
     )
     check(run, out)
-    batch_size = asked.batch_size or (run.data.batch_size if isinstance(run.data, DataModule) else 128)
+    batch_size = asked.batch_size or (run.data.eval_batch_size if isinstance(run.data, DataModule) else 128)
     chunks = stored(path, run.model, batch_size)
     first = next(chunks, None)
     if first is None:

@@ -55,7 +55,7 @@ def embed(asked: Namespace, flags: Sequence[str]) -> list[str]:
     else:
         if not isinstance(run.data, DataModule):
             raise ConfigError(f"{type(run.data).__name__} cannot share its samples: run one process.")
-        parts, batch_size = folder(out), asked.batch_size or run.data.batch_size
+        parts, batch_size = folder(out), asked.batch_size or run.data.eval_batch_size
         try:
             with part(parts, shard.rank) as own:
                 leave(own, chunks())
@@ -103,7 +103,7 @@ def embedded(
         NonFiniteError: A latent is not finite.
     """
     assert shard.world == 1 or isinstance(run.data, DataModule)
-    size = batch_size or (run.data.batch_size if isinstance(run.data, DataModule) else 1)
+    size = batch_size or (run.data.eval_batch_size if isinstance(run.data, DataModule) else 1)
     samples, start = run.count(split), 0
     batches = None if samples is None else max(0, -(-samples // size) - shard.rank + shard.world - 1) // shard.world
     conditioned = run.model.spec.condition_shape is not None

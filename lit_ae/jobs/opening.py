@@ -92,7 +92,7 @@ class Opened:
             return
         self.data.prepare_data()
         self.data.setup(STAGES[split])
-        self.data.batch_size = batch_size or self.data.batch_size
+        self.data.eval_batch_size = batch_size or self.data.eval_batch_size
         batches = self._moved(self.data.loader(split, shard=shard, rows=rows))
         yield from (batch for batch in batches if batch.weight)  # a process that has run out repeats its first one
 

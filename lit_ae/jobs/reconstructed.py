@@ -128,7 +128,7 @@ def passed(
     """What is restored, batch by batch; errors and labels are added to the lists, what is to be shown is kept."""
     table, start = original(run, asked.data), 0
     total = run.count(asked.split)
-    size = asked.batch_size or (run.data.batch_size if isinstance(run.data, DataModule) else 1)
+    size = asked.batch_size or (run.data.eval_batch_size if isinstance(run.data, DataModule) else 1)
     batches = None if total is None else -(-total // size)
     found = run.ordered(asked.split, asked.batch_size)
     for number, batch in enumerate(track(found, batches, "reconstruct")):

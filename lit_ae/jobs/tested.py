@@ -92,7 +92,7 @@ class Tested:
 
     def tracked(self, what: str) -> Iterator[Batch]:
         """The n test samples by batches, with a progress bar."""
-        size = self.run.data.batch_size if isinstance(self.run.data, DataModule) else None
+        size = self.run.data.eval_batch_size if isinstance(self.run.data, DataModule) else None
         return track(self.taken(), -(-min(self.asked.n, self.count) // size) if size else None, what)
 
     @cached_property

@@ -22,24 +22,30 @@ import torch
 
 from reliability.harmful import (
     CANARY,
+    COMMAND,
+    EVIL,
+    MARKER,
+    OTHER,
+    PAYLOAD,
+    SPLIT,
     Calls,
     Document,
     State,
+    applied,
     assembled,
     calling,
     chain,
     claimed,
     code,
     crowded,
+    extra,
     legacy,
     memory,
-    nested,
     nonsense,
     number,
     outside,
     overlapping,
     patched,
-    payload,
     placed,
     protocol,
     renamed,
@@ -57,21 +63,25 @@ LAUGHS = chain(60)
 NET = {"class_path": f"{CANARY}.Net", "init_args": {}}
 GIANT = {"class_path": "lit_ae.nn.MLPEncoder", "init_args": {"hidden": [1_000_000, 1_000_000]}}
 CROWD = {"class_path": "lit_ae.nn.MLPEncoder", "init_args": {"hidden": [1] * 2_000}}
+OURS = ["fit", f"--trust-import={CANARY}", f"--model={CANARY}.Net"]
+SHELL, TOUCH, HUB = {"command": COMMAND}, COMMAND.split(), {"repo_or_dir": ".", "model": "x", "source": "local"}
 LADDER = {"_class_path": "lit_ae.models.HierarchicalVAE", "channels": [4], "blocks": [10**9], "latent_dim": 2}
 BYTES = b"\0" * (1 << 28)
 DESCRIBED: dict[str, Document] = {  # what is wrong is the description of the model, here and in a run's config.yaml
     "_instantiator os.system": {"_instantiator": "os.system"},
     "_instantiator of a foreign module": {"_instantiator": f"{CANARY}.Net"},
     "_class_path of a foreign module": {"_class_path": f"{CANARY}.Net"},
-    "_class_path os.system": {"_class_path": "os.system"},
-    "_class_path of our command line": {"_class_path": "lit_ae.cli.main"},
+    "_class_path os.system": {"_class_path": "os.system", "command": COMMAND},
+    "_class_path of our command line": {"_class_path": "lit_ae.cli.main", "argv": OURS},
     "an encoder of a foreign module": {"encoder": NET},
     "an optimizer of a foreign module": {"optimizer": NET},
     "a scheduler of a foreign module": {"lr_scheduler": NET},
     "a function of a foreign module": {"encoder": f"{CANARY}.Net"},
-    "a module behind one of ours": {"encoder": "lit_ae.stamps.os.system"},
-    "subprocess as likelihood": {"likelihood": {"class_path": "subprocess.Popen", "init_args": {"args": "true"}}},
-    "torch.hub as activation": {"prior": {"class_path": "torch.hub.load", "init_args": {"model": "x"}}},
+    "a module behind one of ours": {"encoder": {"class_path": "lit_ae.stamps.os.system", "init_args": SHELL}},
+    "subprocess as likelihood": {"likelihood": {"class_path": "subprocess.getoutput", "init_args": {"cmd": COMMAND}}},
+    "torch.hub as prior": {"prior": {"class_path": "torch.hub.load", "init_args": HUB}},
+    "a file named like its module": {"_class_path": f"{EVIL}.Model"},
+    "a file named like the module of its encoder": {"encoder": {"class_path": f"{EVIL}.Net", "init_args": {}}},
     "a huge latent": {"latent_dim": 10**9},
     "a large latent": {"latent_dim": 10**6},
     "a huge layer": {"encoder": GIANT},
@@ -91,41 +101,41 @@ PLACES += ("pytorch-lightning_version", "state_dict")
 
 FORMS: dict[str, Callable[[Path, Document], None]] = {
     # code
-    "os.system": calling(os.system, "touch {marker}"),
-    "exec": calling(exec, "open('{marker}', 'w')"),
-    "eval": calling(eval, "open('{marker}', 'w')"),
-    "open": calling(open, "{marker}", "w"),
-    "subprocess": calling(subprocess.Popen, "touch {marker}", -1, None, None, None, None, None, True, True),
+    "os.system": calling(os.system, COMMAND),
+    "exec": calling(exec, f"open('{MARKER}', 'w')"),
+    "eval": calling(eval, f"open('{MARKER}', 'w')"),
+    "open": calling(open, MARKER, "w"),
+    "subprocess": calling(subprocess.check_call, TOUCH),
     "import_module": calling(importlib.import_module, CANARY),
     "__import__": calling(__import__, CANARY),
     "runpy": calling(runpy.run_module, CANARY),
     "pydoc.locate": calling(pydoc.locate, CANARY),
-    "operator.methodcaller": calling(operator.methodcaller, "system", "touch {marker}"),
+    "operator.methodcaller": applied(operator.methodcaller("system", COMMAND), Calls(importlib.import_module, "os")),
     "getattr": calling(getattr, Calls(importlib.import_module, CANARY), "Net"),
-    "codec": calling(codecs.encode, "x", CANARY),
-    "torch.hub": calling(torch.hub.load, ".", "x"),
-    "torch.load in torch.load": calling(torch.load, "other.pt"),
-    "load_from_bytes": nested,
-    "pickle in pickle": lambda path, held: sealed(path, {**held, "extra": Calls(pickle.loads, payload(path))}),
+    "codec": extra([Calls(codecs.register, __import__), Calls(codecs.encode, "x", CANARY)]),
+    "torch.hub": applied(partial(torch.hub.load, model="x", source="local"), "."),
+    "torch.load in torch.load": applied(partial(torch.load, weights_only=False), OTHER),
+    "load_from_bytes": calling(torch.storage._load_from_bytes, PAYLOAD),
+    "pickle in pickle": calling(pickle.loads, PAYLOAD),
     "code in hyper_parameters": placed("hyper_parameters", "latent_dim"),
     "code in state_dict": placed("state_dict", "extra"),
     "code in callbacks": placed("callbacks", "extra"),
     "code in loops": placed("loops", "extra"),
     "a network": lambda path, held: sealed(path, {**held, "state_dict": torch.nn.Linear(2, 2)}),
-    "a partial": lambda path, held: sealed(path, {**held, "extra": partial(os.system, "true")}),
+    "a partial": applied(partial(os.system), COMMAND),
     "a foreign class": code(whole(f"c{CANARY}\nNet\n)R".encode())),
     "a foreign class, NEWOBJ": code(whole(f"c{CANARY}\nNet\n)\x81".encode("latin1"))),
     "a foreign class, INST": code(whole(f"(i{CANARY}\nNet\n".encode())),
     "a foreign class, OBJ": code(whole(f"(c{CANARY}\nNet\no".encode())),
     "a foreign class, STACK_GLOBAL": code(whole(text(CANARY) + text("Net") + b"\x93")),
-    "an extension": code(whole(b"\x82\x01")),
-    "a state": lambda path, held: sealed(path, {**held, "extra": State()}),
-    "a name with a newline": code(whole(f"cos\nsystem\n\n({text('true').decode()}tR".encode())),
-    "two pickles": code(whole(b"}") + whole(b"cos\nsystem\n(" + text("true") + b"tR")),
+    "an extension": code(whole(b"ccopyreg\nadd_extension\n(" + text(CANARY) + text("Net") + b"K\1tR0\x82\1)R")),
+    "a state": extra(State()),
+    "a name with a newline": code(whole(text(SPLIT) + text("Net") + b"\x93)R")),
+    "two pickles": code(whole(b"}") + whole(b"cos\nsystem\n(" + text(COMMAND) + b"tR")),
     "protocol 0": protocol(0),
     "protocol 4": protocol(4),
     "protocol 5": protocol(5),
-    "a plain pickle": lambda path, held: path.write_bytes(payload(path)) and None,
+    "a plain pickle": lambda path, held: path.write_bytes(PAYLOAD) and None,
     "torch's old format": legacy,
     "TorchScript": scripted,
     # shapes
@@ -160,7 +170,7 @@ FORMS: dict[str, Callable[[Path, Document], None]] = {
     "a record outside": patched(renamed(b"archive/../../x")),
     "an absolute record": patched(renamed(b"/rchive/data/12")),
     "a record twice": patched(renamed(b"archive/data/11")),
-    "constants.pkl": lambda path, held: assembled(path, {"data.pkl": whole(b"}"), "constants.pkl": payload(path)}),
+    "constants.pkl": lambda path, held: assembled(path, {"data.pkl": whole(b"}"), "constants.pkl": PAYLOAD}),
 }
 
 FORMS |= {form: settings(changed) for form, changed in DESCRIBED.items()}
@@ -171,6 +181,9 @@ FORMS["a path outside the run"] = outside
 LIES = {"_instantiator os.system", "_instantiator of a foreign module"}
 UNFIT = {"a huge sample"}  # which the data do not have, status 3
 HARMLESS = {"a path outside the run", *LIES, *ODD}  # may be opened: by what does not read that part
+
+
+NAMED = {form: f"{EVIL}.ckpt" for form in DESCRIBED if form.startswith("a file named")}
 
 
 def write(form: str, path: Path, sound: Document) -> None:

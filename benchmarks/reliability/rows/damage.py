@@ -27,6 +27,7 @@ SHORT += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
 SHORT += ["--model.encoder.hidden=[16]", "--model.decoder.hidden=[16]"]
 END = 98  # bytes of the archive's last three headers
 WHOLE = 50  # one trial of so many trains to the end
+SCENES = ("best is newer", "previous is newer", "the newer is damaged")  # of the two beside last.ckpt
 
 
 @cache
@@ -40,7 +41,29 @@ def run() -> Path:
     folder = root / "vae" / "0"
     names = {path.name for path in (folder / "checkpoints").glob("*")}
     assert names == {"last.ckpt", "previous.ckpt", "best.ckpt"}, names
+    assert behind(folder, "previous.ckpt") < behind(folder, "best.ckpt"), "they are no two moments of training"
     return folder
+
+
+@cache
+def behind(folder: Path, name: str) -> int:
+    """Steps behind a checkpoint of the run."""
+    found = steps(folder / "checkpoints" / name)
+    assert found is not None
+    return found
+
+
+def staged(checkpoints: Path, scene: str) -> tuple[Path, int]:
+    """Set the scene in a copy of the run: the checkpoint to go on from, and the steps behind it."""
+    best, previous = (checkpoints / name for name in ("best.ckpt", "previous.ckpt"))
+    if scene == "the newer is damaged":
+        best.write_bytes(best.read_bytes()[:-1])
+        return previous, behind(run(), previous.name)
+    if scene == "previous is newer":
+        for path, other in ((best, previous), (previous, best)):
+            path.write_bytes((run() / "checkpoints" / other.name).read_bytes())
+        return previous, behind(run(), best.name)
+    return best, behind(run(), best.name)
 
 
 def call(argv: list[str]) -> tuple[int, str]:
@@ -88,6 +111,8 @@ def trial(form: str, number: int, folder: Path) -> str | None:
     shutil.copytree(run(), copy)
     last = copy / "checkpoints" / "last.ckpt"
     content = last.read_bytes()
+    scene = SCENES[number // 4 % len(SCENES)]
+    newest, step = staged(copy / "checkpoints", scene)
     sound = form == "without a digest" and number % 2 == 0
     last.write_bytes(unsealed(number, content) if form == "without a digest" else damaged(form, number, content))
     if sound:
@@ -98,7 +123,7 @@ def trial(form: str, number: int, folder: Path) -> str | None:
     lines = said.splitlines()
     if status != 4 or len(lines) != 1 or "is no checkpoint, or is damaged (" not in said:
         return f"status {status}, {len(lines)} lines: {said}"
-    if f"name {copy / 'checkpoints' / 'best.ckpt'}, which is sound." not in said:
+    if f"name {newest if scene == SCENES[2] else newest.with_name('best.ckpt')}, which is sound." not in said:
         return f"names no sound one: {said}"
     try:
         load(last)
@@ -109,8 +134,8 @@ def trial(form: str, number: int, folder: Path) -> str | None:
     err = io.StringIO()
     with redirect_stderr(err):
         taken = resolve(argv).checkpoint
-    if taken is None or taken.name == "last.ckpt" or f"{last} is damaged" not in err.getvalue():
-        return f"goes on from {taken}: {err.getvalue()}"
+    if taken != newest or f"{last} is damaged" not in (told := err.getvalue()) or f"{newest}, step {step}." not in told:
+        return f"{scene}: goes on from {taken}: {err.getvalue()}"
     if steps(last) is None:
         return "last.ckpt is still damaged"
     if number % WHOLE == 0:

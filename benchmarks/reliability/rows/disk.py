@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import errno
+import os
 import random
 import re
 import shutil
@@ -20,6 +22,7 @@ RUN = "disk/runs/vae/0"
 SHORT = "--trainer.callbacks=[] --trainer.limit_train_batches=3 --trainer.limit_val_batches=1 --trainer.accelerator=cpu"
 SHORT += " --trainer.enable_progress_bar=false --model.encoder.hidden=[16] --model.decoder.hidden=[16]"
 FIT = f"fit --config vae --runs disk/runs --trainer.max_epochs=1 {SHORT}"
+UNSAVED, UNLOGGED = "--trainer.enable_checkpointing=false", "--trainer.logger=false"
 WAYS_OUT = ("free space", "permissions", "--runs", "another path")
 
 
@@ -28,10 +31,12 @@ class Kind(NamedTuple):
 
     Args:
         command: What writes, given once on a roomy disk and again on the full one.
-        target: Name of the file that is not to find room, a glob pattern under the disk.
+        target: Name of the file that is not to find room, a glob pattern under the disk; of several the first one.
         first: Commands that make what it reads.
         again: What is given the second time, where that differs.
         training: Whether it makes a run, which may hold what was written before the disk was full.
+        whole: Whether all that it writes goes to a new folder, where nothing is replaced: sizes add up.
+        named: What its message calls the target, a glob pattern; the target's name by default.
     """
 
     command: str
@@ -39,15 +44,17 @@ class Kind(NamedTuple):
     first: tuple[str, ...] = ()
     again: str | None = None
     training: bool = False
+    whole: bool = False
+    named: str = ""
 
 
 EMBED = f"embed {RUN} --overwrite --out disk/z"
 KINDS = {
-    "config.yaml": Kind(FIT, "runs/vae/*/config.yaml", training=True),
-    "metrics.csv": Kind(FIT, "runs/vae/*/metrics.csv", training=True),
-    "first checkpoint": Kind(FIT, "runs/vae/*/checkpoints/*.ckpt", training=True),
+    "config.yaml": Kind(FIT, "runs/vae/*/config.yaml", training=True, whole=True),
+    "metrics.csv": Kind(f"{FIT} {UNSAVED}", "runs/vae/*/metrics.csv", training=True, whole=True),
+    "first checkpoint": Kind(f"{FIT} {UNLOGGED}", "runs/vae/*/checkpoints/*.ckpt", training=True, whole=True),
     "checkpoint of a resumed run": Kind(
-        f"fit --ckpt_path {RUN} --trainer.max_epochs=2",
+        f"fit --ckpt_path {RUN} --trainer.max_epochs=2 --trainer.limit_val_batches=0",  # there is no best.ckpt
         "runs/vae/0/checkpoints/last.ckpt",
         again=f"fit --ckpt_path {RUN} --trainer.max_epochs=3",
         training=True,
@@ -59,17 +66,29 @@ KINDS = {
         training=True,
     ),
     "figures in training": Kind(
-        f"{FIT} --trainer.callbacks=Reconstructions", "runs/vae/*/figures/*.png", training=True
+        f"{FIT} {UNSAVED} {UNLOGGED} --trainer.callbacks=Reconstructions",
+        "runs/vae/*/figures/*.png",
+        training=True,
+        whole=True,
     ),
-    "TensorBoard": Kind(f"{FIT} --config logger/tensorboard", "runs/vae/*/tensorboard/events*", training=True),
+    "TensorBoard": Kind(
+        f"{FIT} {UNSAVED} --config logger/tensorboard",
+        "runs/vae/*/tensorboard/events*",
+        training=True,
+        whole=True,
+        named="tensorboard",  # its folder: what the file is called is TensorBoard's own affair
+    ),
     "predictions": Kind(f"predict --ckpt_path {RUN}", "runs/vae/0/predictions.npz"),
-    "metrics.json of test": Kind(f"test --ckpt_path {RUN}", "runs/vae/0/metrics.json"),
+    "metrics.json of test": Kind(f"test --ckpt_path {RUN} {UNLOGGED}", "runs/vae/0/metrics.json"),
     "sampler, found at once": Kind(
-        f"fit-sampler {RUN} --kind gmm --sampler.components=2 --overwrite", "runs/vae/0/samplers/gmm/**/*.ckpt"
+        f"fit-sampler {RUN} --kind gmm --sampler.components=2 --overwrite",
+        "runs/vae/0/samplers/gmm/**/*.ckpt",
+        whole=True,
     ),
     "sampler, trained": Kind(
         f"fit-sampler {RUN} --kind maf --sampler.width=8 --sampler.transforms=1 --epochs 1 --overwrite",
         "runs/vae/0/samplers/maf/**/*.ckpt",
+        whole=True,
     ),
     "page of samples": Kind(f"sample {RUN} -n 16", "runs/vae/0/figures/samples*.png"),
     "samples as a file": Kind(f"sample {RUN} -n 400 --overwrite --save disk/s.npz", "s.npz"),
@@ -88,14 +107,14 @@ KINDS = {
     ),
     "export": Kind(f"export {RUN} --format safetensors --overwrite", "runs/vae/0/export/*.safetensors"),
     "diagram": Kind(f"summary {RUN} --overwrite --out disk/a.png", "a.png"),
-    "standard output": Kind("--version", "out.txt"),
+    "standard output": Kind("--version", "out.txt", named="[Ss]tandard"),
 }
 READ_ONLY = {
-    "a new run": f"{FIT}",
-    "a resumed run": f"fit --ckpt_path {RUN} --trainer.max_epochs=3",
-    "latents": f"{EMBED}.npz",
-    "a picture": f"sample {RUN}",
-    "a sampler": f"fit-sampler {RUN} --kind gmm --sampler.components=2 --overwrite",
+    "a new run": (FIT, "disk/runs"),
+    "a resumed run": (f"fit --ckpt_path {RUN} --trainer.max_epochs=3", "config.yaml"),
+    "latents": (f"{EMBED}.npz", "z.npz*"),
+    "a picture": (f"sample {RUN}", "samples*.png"),
+    "a sampler": (f"fit-sampler {RUN} --kind gmm --sampler.components=2 --overwrite", "gmm*/config.yaml"),
 }
 
 
@@ -109,8 +128,15 @@ def trained() -> Path:
     return folder / "disk"
 
 
-def message(status: int | None, said: str) -> str | None:
-    """What is wrong with the way in which a command ended, None where nothing is."""
+def message(status: int | None, said: str, reason: int, named: str) -> str | None:
+    """What is wrong with the way in which a command ended, None where nothing is.
+
+    Args:
+        status: Its exit status.
+        said: What it printed.
+        reason: Number of the system's error.
+        named: What could not be written, a glob pattern.
+    """
     lines = [line for line in said.splitlines() if line.startswith("lit_ae: ")]
     if status != 6:
         return f"status {status}: {said[-300:]}"
@@ -120,6 +146,10 @@ def message(status: int | None, said: str) -> str | None:
         return f"{len(lines)} sentences: {said[-300:]}"
     if not any(way in lines[0] for way in WAYS_OUT):
         return f"no way out: {lines[0]}"
+    if os.strerror(reason) not in lines[0] or "enforce fail" in lines[0]:
+        return f"not why: {lines[0]}"
+    if not any(Path(word.strip("(),.:")).match(named) for word in lines[0].split()):
+        return f"names no {named}: {lines[0]}"
     return None
 
 
@@ -146,6 +176,19 @@ def left_behind(before: dict[str, bytes], after: dict[str, bytes], training: boo
     return None
 
 
+def room(sizes: list[int], target: int, whole: bool) -> tuple[int, int]:
+    """From how many free pages on what comes before finds room, and from how many on the target does.
+
+    Args:
+        sizes: Pages of the files, in the order in which they are made.
+        target: Place of the one that is to find no room.
+        whole: Whether they all stay: otherwise each takes the place of its old self.
+    """
+    small = [size for size in sizes if size < sizes[target]]
+    stays = sum(size for place, size in enumerate(sizes) if place < target or size < sizes[target]) if whole else 0
+    return stays + max(small, default=0), stays + sizes[target]
+
+
 def full(number: int, folder: Path) -> str | None:
     """One kind of write on a disk that is about to be full."""
     draw = random.Random(number)
@@ -162,38 +205,36 @@ def full(number: int, folder: Path) -> str | None:
         assert status == 0, said
         before = files(disk)
         written = {key: pages(value) for key, value in before.items() if earlier.get(key) != value}
-        targets = [key for key in written if Path(key).match(kind.target) or (disk / key) in disk.glob(kind.target)]
-        assert targets, f"{kind.target} is not among {written}"
-        most = max(written[key] for key in targets)
-        least = max((size for key, size in written.items() if key not in targets and size < most), default=0)
-        if kind.training and kind.again is None:  # in a new folder: nothing is replaced, so that sizes add up
-            least, most = 0, sum(written.values())
-            if name == "config.yaml":
-                most = 1
+        made = sorted(written, key=lambda key: (disk / key).stat().st_ino)  # a tmpfs numbers its files as they come
+        target = next((key for key in made if disk / key in disk.glob(kind.target)), None)
+        assert target is not None, f"{kind.target} is not among {written}"
+        least, most = room([written[key] for key in made], made.index(target), kind.whole)
         if out:
             (disk / "out.txt").unlink()
             before.pop("out.txt")
-            least, most = 0, 1
         fill(disk, draw.randrange(least, most))
         before |= {"filler": b""}
         status, said = ask(kind.again or kind.command, folder, out)
         after = files(disk) | {"filler": b""}
         if out:
             after.pop("out.txt", None)  # the shell's file, not ours
-        wrong = message(status, said) or left_behind(before, after, kind.training)
+        named = kind.named or Path(kind.target).name
+        wrong = message(status, said, errno.ENOSPC, named) or left_behind(before, after, kind.training)
         return f"{name}: {wrong}" if wrong else None
 
 
 def read_only(number: int, folder: Path) -> str | None:
     """A command that writes where nothing can be written."""
-    name, command = list(READ_ONLY.items())[number % len(READ_ONLY)]
+    name, (command, named) = list(READ_ONLY.items())[number % len(READ_ONLY)]
     disk = folder / "disk"
     with mounted(disk):
         shutil.copytree(trained(), disk, dirs_exist_ok=True)
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         before = files(disk)
         status, said = ask(command, folder)
-        wrong = message(status, said) or (None if files(disk) == before else "the disk was not read-only")
+        wrong = message(status, said, errno.EROFS, named) or (
+            None if files(disk) == before else "the disk was not read-only"
+        )
         return f"{name}: {wrong}" if wrong else None
 
 

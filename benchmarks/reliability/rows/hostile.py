@@ -21,9 +21,9 @@ import torch
 import yaml
 
 from reliability.consoles import PRELOAD
-from reliability.harmful import CANARY, MARKER, described
+from reliability.harmful import CANARY, EVIL, MARKER, SPLIT, described, traps
 from reliability.row import Row
-from reliability.rows._hostile import DESCRIBED, FORMS, HARMLESS, UNFIT, write
+from reliability.rows._hostile import DESCRIBED, FORMS, HARMLESS, NAMED, UNFIT, write
 from reliability.rows.damage import run
 
 ROOM = 64 << 20
@@ -81,7 +81,12 @@ def child(hostile: str, foreign: str, folder: str) -> None:
     with open("said.txt", "w") as sink, redirect_stderr(sink), redirect_stdout(sink):
         statuses, grown = tried(hostile, foreign)
     said = Path("said.txt").read_text()
-    found = {"statuses": statuses, "grown": grown, "imported": CANARY in sys.modules, "traceback": "Traceback" in said}
+    found = {
+        "statuses": statuses,
+        "grown": grown,
+        "imported": not sys.modules.keys().isdisjoint((CANARY, EVIL, SPLIT)),
+        "traceback": "Traceback" in said,
+    }
     Path("result.json").write_text(json.dumps(found))
 
 
@@ -133,21 +138,22 @@ def lie(config: Path, changed: dict[str, Any]) -> None:
 def trial(form: str, number: int, folder: Path) -> str | None:
     """Write the file, open it in a process of its own, and look at what came of it."""
     sound = run() / "checkpoints" / "last.ckpt"
-    (folder / f"{CANARY}.py").write_text(f"open({str(folder / MARKER)!r}, 'w')\nNet = print\n")
+    traps(folder)
     (folder / "victim.ckpt").write_text("precious")
-    path, foreign = folder / "hostile.ckpt", ""
+    path, foreign = folder / NAMED.get(form, "hostile.ckpt"), ""
     if form in REMOTE:
         shown, size = REMOTE[form], 0
     else:
         write(form, path, torch.load(sound, weights_only=True))
-        shown, size = str(path), path.stat().st_size
-        foreign = str(folder / "foreign")
-        shutil.copytree(run(), foreign)
-        for each in Path(foreign).glob("checkpoints/*.ckpt"):
+        shown, size = path.name if form in NAMED else str(path), path.stat().st_size
+        copy = folder / (f"{EVIL}.run" if form in NAMED else "foreign")
+        foreign = copy.name if form in NAMED else str(copy)
+        shutil.copytree(run(), copy)
+        for each in copy.glob("checkpoints/*.ckpt"):
             each.unlink()
             shutil.copy(path, each)
         if form in DESCRIBED:
-            lie(Path(foreign) / "config.yaml", DESCRIBED[form])
+            lie(copy / "config.yaml", DESCRIBED[form])
     pipe, result = server(), folder / "result.json"
     pipe.send((shown, foreign, str(folder)))
     status = pipe.recv() if pipe.poll(240) else "none"

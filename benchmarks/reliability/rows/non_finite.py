@@ -30,26 +30,26 @@ from variants import VARIANTS, build, digits  # noqa: E402 (the path above)
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 KINDS = ("nan in x", "inf in x", "loss", "gradient")
-ACTIONS = ("stop", "skip")
+ACTIONS = ("stop", "skip", "skip too many")  # the last two with two spoilt batches, of which all or one may be left out
 SAID = {"nan in x": "The input", "inf in x": "The input", "loss": "The loss", "gradient": "A gradient"}
 EPOCH, EPOCHS = 3, 2  # batches, epochs
 
 
 class Fault(Callback):
-    """Spoils one batch, and notes the state of training before and after it.
+    """Spoils batches, and notes the state of training before and after each.
 
     Args:
         kind: One of KINDS.
-        at: Number of the batch, over all epochs.
+        at: Numbers of the batches, over all epochs.
         draw: Where the value and the place come from.
     """
 
-    def __init__(self, kind: str, at: int, draw: random.Random) -> None:
+    def __init__(self, kind: str, at: list[int], draw: random.Random) -> None:
         self.kind, self.at, self.draw = kind, at, draw
         infinite = draw.choice((math.inf, -math.inf))
         self.value = {"nan in x": math.nan, "inf in x": infinite}.get(kind, draw.choice((math.nan, infinite)))
-        self.before: Any = None
-        self.after: Any = None
+        self.before: list[dict[str, Any]] = []
+        self.after: list[dict[str, Any]] = []
         self.now = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -72,9 +72,9 @@ class Fault(Callback):
         pl_module.loss = spoilt  # type: ignore[method-assign]
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        self.now = trainer.current_epoch * EPOCH + batch_idx == self.at
+        self.now = trainer.current_epoch * EPOCH + batch_idx in self.at
         if self.now:
-            self.before = state(trainer, pl_module)
+            self.before.append(state(trainer, pl_module))
             if self.kind.endswith("in x"):
                 cells = batch.x.view(-1)
                 for _ in range(self.draw.choice((1, 3, 50))):
@@ -82,7 +82,7 @@ class Fault(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if self.now:
-            self.after = state(trainer, pl_module)
+            self.after.append(state(trainer, pl_module))
         self.now = False
 
 
@@ -106,14 +106,15 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def trial(form: str, number: int, folder: Path) -> str | None:
-    """Train with one spoilt batch."""
+    """Train with one spoilt batch, or with two."""
     variant, precision = form.split(", ")
     draw = random.Random(f"{form} {number}")
-    kind, action = KINDS[number % 4], ACTIONS[number // 4 % 2]
+    kind, action = KINDS[number % 4], ACTIONS[number // 4 % 3]
     torch.manual_seed(number)
     model, data = build(variant), digits(variant, 16)
-    fault = Fault(kind, draw.randrange(1, EPOCH * EPOCHS), draw)
-    guard = NonFinite(action)  # type: ignore[arg-type]
+    count = 1 if action == "stop" else 2
+    fault = Fault(kind, sorted(draw.sample(range(1, EPOCH * EPOCHS), count)), draw)
+    guard = NonFinite("stop") if action == "stop" else NonFinite("skip", most=2 if action == "skip" else 1)
     keep = ModelCheckpoint(folder, "last", every_n_train_steps=1, enable_version_counter=False)
     trainer = Trainer(
         accelerator="cpu", precision=PRECISIONS[precision], max_epochs=EPOCHS, limit_train_batches=EPOCH,  # type: ignore[arg-type]
@@ -127,32 +128,40 @@ def trial(form: str, number: int, folder: Path) -> str | None:
         return stopped(str(error), error.status, action, fault, folder) or unsound(folder)
     except Exception as error:
         return f"{kind}, {action}: {type(error).__name__}: {error}"
-    if action == "stop":
-        return f"{kind}: training went on"
-    if guard.skipped != 1:
+    if action != "skip":
+        return f"{kind}, {action}: training went on"
+    if guard.skipped != count:
         return f"{kind}: {guard.skipped} batches were left out"
-    for part, value in fault.before.items():
-        if part == "means" and kind == "gradient":  # its loss was finite, and is logged
-            continue
-        if not equal(value, fault.after[part]):
-            return f"{kind}: the batch left a trace in the {part}"
-    if fault.at < EPOCH * EPOCHS - 1 and equal(fault.before["weights"], model.state_dict()):
+    if fault.at[-1] < EPOCH * EPOCHS - 1 and equal(fault.before[-1]["weights"], model.state_dict()):
         return f"{kind}: nothing was trained afterwards"
-    return unsound(folder)
+    return traces(fault, count) or unsound(folder)
+
+
+def traces(fault: Fault, count: int) -> str | None:
+    """Where the first batches that were spoilt left a trace."""
+    if len(fault.after) != count:
+        return f"{fault.kind}: {len(fault.after)} batches were left out, not {count}"
+    for before, after in zip(fault.before, fault.after, strict=False):
+        for part, value in before.items():
+            if part == "means" and fault.kind == "gradient":  # its loss was finite, and is logged
+                continue
+            if not equal(value, after[part]):
+                return f"{fault.kind}: the batch left a trace in the {part}"
+    return None
 
 
 def stopped(said: str, status: int, action: str, fault: Fault, folder: Path) -> str | None:
     """What is wrong with a stop."""
     if action == "skip":
         return f"{fault.kind}: stopped with {said!r}"
-    epoch, batch = divmod(fault.at, EPOCH)
-    if status != 5 or not said.startswith(f"{SAID[fault.kind]} of batch {batch} in epoch {epoch} is not finite"):
-        return f"{fault.kind}: status {status}, {said!r}"
-    if fault.after is not None:
-        return f"{fault.kind}: the optimizer stepped"
-    if not equal(load(folder / "last.ckpt")["state_dict"], fault.before["weights"]):
+    epoch, batch = divmod(fault.at[-1], EPOCH)
+    place = f"{SAID[fault.kind]} of batch {batch} in epoch {epoch} is not finite"
+    limit = "" if action == "stop" else ", and so were 1 batches before it, which is as many as NonFinite leaves out"
+    if status != 5 or not said.startswith(f"{place}{limit}: "):
+        return f"{fault.kind}, {action}: status {status}, {said!r}"
+    if not equal(load(folder / "last.ckpt")["state_dict"], fault.before[-1]["weights"]):
         return f"{fault.kind}: last.ckpt is not the state before the batch"
-    return None
+    return traces(fault, len(fault.at) - 1)  # the last moved nothing: it had no end
 
 
 def unsound(folder: Path) -> str | None:
@@ -165,7 +174,7 @@ def unsound(folder: Path) -> str | None:
 ROW = Row(
     name="non_finite",
     happens="nan or infinity in an input, a loss or a gradient",
-    follows="stop with status 5, or the batch leaves no trace, as asked; no such checkpoint is ever written",
+    follows="stop with status 5, or up to K batches leave no trace, as asked; no such checkpoint is ever written",
     forms={f"{variant}, {precision}": len(KINDS) * len(ACTIONS) for variant in VARIANTS for precision in PRECISIONS},
     trial=trial,
     workers=1,  # generators and the model's hooks are those of the process

@@ -41,7 +41,8 @@ if TESTS not in sys.path:
 
 from variants import SPEC, VARIANTS  # noqa: E402 (the path above)
 
-SEEDS, STEPS, SIZE = 3, 10, 64  # the global batch
+SEEDS, STEPS = 3, 10
+SIZE, EVALUATED = 64, 32  # the global batch in training; a batch in evaluation, whose noise belongs to it
 BARE = {
     "accelerator": "cpu", "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
     "num_sanity_val_steps": 0,
@@ -54,7 +55,8 @@ def parts(name: str, seed: int, size: int, **more: Any) -> tuple[Autoencoder, Di
     cls, arguments = VARIANTS[name]
     seed_everything(seed, verbose=False)
     condition = "label" if "spec" in arguments else None
-    return cls(**{"spec": SPEC, **arguments, **more}), Digits(batch_size=size, condition=condition, seed=seed)  # type: ignore[arg-type]
+    data = Digits(batch_size=size, eval_batch_size=EVALUATED, condition=condition, seed=seed)  # type: ignore[arg-type]
+    return cls(**{"spec": SPEC, **arguments, **more}), data
 
 
 # ---- the same seed twice
@@ -101,7 +103,7 @@ def numbers(name: str, seed: int, world: int, folder: str, given: Given | None =
     """What one of `world` processes measures: `val/loss`, ten training losses, and batch-level terms at a given z."""
     warnings.simplefilter("ignore")
     common: dict[str, Any] = {**BARE, "devices": world, "default_root_dir": folder}
-    model, data = parts(name, seed, SIZE // 2, optimizer=partial(SGD, lr=1e-4))
+    model, data = parts(name, seed, SIZE // world, optimizer=partial(SGD, lr=1e-4))
     (found,) = Trainer(**common, strategy=strategy(world), logger=False).validate(model, data, verbose=False)
 
     model, data = parts(name, seed, SIZE // world, optimizer=partial(SGD, lr=1e-4))
