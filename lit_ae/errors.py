@@ -1,5 +1,9 @@
 """What went wrong, as types that carry the exit status of the command line."""
 
+import errno
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # a disk takes no more
+
 
 class LitAEError(Exception):
     """A mistake that the user can mend: one sentence with the way out, and an exit status."""

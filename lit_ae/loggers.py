@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from lit_ae.errors import ConfigError, StorageError
+from lit_ae.errors import StorageError
+from lit_ae.event_files import TensorBoard
+
+__all__ = ["MetricsCSV", "TensorBoard", "WandB"]
 
 Row = dict[str, Any]
 FIRST = ("step", "epoch")  # columns on the left; the others follow in alphabetical order
@@ -140,23 +143,6 @@ def tidy(value: Any) -> Any:
     """A number as short as float32 allows."""
     value = value.item() if isinstance(value, Tensor) else value
     return f"{value:.9g}" if isinstance(value, float) else value
-
-
-class TensorBoard(TensorBoardLogger):
-    """Event files in `<save_dir>/tensorboard`: look at them with `tensorboard --logdir runs`.
-
-    Args:
-        save_dir: Folder in which `tensorboard/` is made; "{run}" is the run folder.
-
-    Raises:
-        ConfigError: The package tensorboard is missing.
-    """
-
-    def __init__(self, save_dir: str | Path = ".") -> None:
-        try:
-            super().__init__(save_dir, name="tensorboard", version="", default_hp_metric=False)
-        except ModuleNotFoundError as error:
-            raise ConfigError('The logger TensorBoard needs a package: pip install "lit_ae[tensorboard]"') from error
 
 
 class WandB(WandbLogger):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
@@ -10,10 +9,9 @@ from typing import Any
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 
-from lit_ae.errors import LitAEError
+from lit_ae.errors import DISK, LitAEError
 from lit_ae.loggers import MetricsCSV, WandB, first_line
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 CALLS = ("log_metrics", "log_hyperparams", "log_graph", "log_image", "save", "after_save_checkpoint", "finalize")
 
 

@@ -16,7 +16,7 @@ LAYERS = [  # lowest first; a module imports from its own layer and from those b
     {"posteriors", "quantized", "likelihoods", "priors"},
     {"models"},
     {"plots"},
-    {"loggers", "metrics", "callbacks", "samplers"},
+    {"event_files", "loggers", "metrics", "callbacks", "samplers"},
     {"runs", "storage", "trackers", "recording", "diagnose", "arguments", "lightning_cli", "launch", "settings"}
     | {"carried", "keeping", "loops", "randomness", "requeue", "restoring", "stopping", "watching"}
     | {"completion", "explore", "jobs", "loading", "cli", "__main__", "__init__"},  # __init__ imports `load` lazily

@@ -32,8 +32,9 @@ class NonFinite(Callback):
     The command line adds it to every training, with `stop`. A batch that is left out leaves no trace in weights,
     optimizer, buffers (batch statistics, codebooks) and logged means, on no process; schedules and the number of steps
     count it. Under accumulation the others of its step stand for it. Where the loss is finite but a gradient is not,
-    the whole step is left out; fp16, whose scaler does so by itself, is left alone in this. On an accelerator `stop`
-    looks at what it has seen where values are logged or saved, so that no step waits for the host.
+    the whole step is left out, and its loss stays in the means; fp16, whose scaler does so by itself, is left alone in
+    this. On an accelerator `stop` looks at what it has seen where values are logged or saved, so that no step waits
+    for the host.
 
     Args:
         action: stop (status 5), or skip.
