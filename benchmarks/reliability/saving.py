@@ -1,6 +1,6 @@
 """What saving costs: seconds spent on checkpoints over the seconds of training, at the default interval.
 
-    python benchmarks/reliability/saving.py [--data DIR]
+    python benchmarks/reliability/saving.py [RUN ...] [--data DIR]     RUN: a part of its name, by default all
 
 Timed inside real runs of the console script, around all that keeping does between two batches: looking whether a save
 is due, copying a new best, sealing, writing and verifying files.
@@ -22,9 +22,10 @@ OUT = HERE.parent / "results" / "reliability" / "saving.csv"
 SETTINGS = {  # name → arguments; each trains for some minutes or ends before
     "VAE, embedded digits, 1,000 epochs": ["--config", "vae", "--trainer.max_epochs", "1000"],
     "VAE, MNIST, 10 epochs": ["--config", "vae_mnist", "--trainer.max_epochs", "10"],
-    "VAE of 12 million weights, MNIST, 3 epochs": [
-        *("--config", "vae_mnist", "--trainer.max_epochs", "3"),
-        *("--model.encoder.hidden", "[2048, 2048]", "--model.decoder.hidden", "[2048, 2048]"),
+    "VAE of 12 million weights, MNIST, 2 epochs": [
+        *("--config", "vae_mnist", "--trainer.max_epochs", "2"),
+        *("--model.encoder", "MLPEncoder", "--model.encoder.hidden", "[2048, 2048]"),
+        *("--model.decoder", "MLPDecoder", "--model.decoder.hidden", "[2048, 2048]"),
     ],
     "VAE of 10 million weights, embedded digits, 50 epochs of 11 batches": [
         *("--config", "vae", "--trainer.max_epochs", "50"),
@@ -84,31 +85,43 @@ def measured(arguments: list[str], data: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure every setting, and write the table."""
+    """Measure what is asked for, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*", metavar="RUN", help=f"of {'; '.join(SETTINGS)}")
     parser.add_argument("--data", default=os.environ.get("LIT_AE_DATA", "data"), help="folder of MNIST")
-    data = str(Path(parser.parse_args().data).resolve())
-    lines = []
+    asked = parser.parse_args()
     for name, arguments in SETTINGS.items():
-        took = measured(arguments, data)
-        lines.append(
-            {
-                "Run": name,
-                "Checkpoint, MB": f"{took['size'] / 1e6:.1f}",
-                "Training, s": f"{took['training']:.1f}",
-                "Saves": str(took["saves"]),
-                "New bests": str(took["bests"]),
-                "Saving, s": f"{took['saving']:.2f}",
-                "Share": f"{took['saving'] / took['training']:.2%}",
-            }
-        )
-        print(lines[-1], flush=True)
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    with OUT.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+        if not asked.runs or any(part in name for part in asked.runs):
+            keep(line(name, measured(arguments, str(Path(asked.data).resolve()))))
     print(f"results  {OUT}")
+
+
+def line(name: str, took: dict[str, float]) -> dict[str, str]:
+    """A line of the table."""
+    return {
+        "Run": name,
+        "Checkpoint, MB": f"{took['size'] / 1e6:.1f}",
+        "Training, s": f"{took['training']:.1f}",
+        "Saves": str(took["saves"]),
+        "New bests": str(took["bests"]),
+        "Saving, s": f"{took['saving']:.2f}",
+        "Share": f"{took['saving'] / took['training']:.2%}",
+    }
+
+
+def keep(new: dict[str, str]) -> None:
+    """Write a line in place of an earlier one of its run."""
+    print(new, flush=True)
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    lines = {}
+    if OUT.is_file():
+        with OUT.open(newline="", encoding="utf-8") as file:
+            lines = {each["Run"]: each for each in csv.DictReader(file)}
+    lines[new["Run"]] = new
+    with OUT.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(new), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines[name] for name in SETTINGS if name in lines)
 
 
 if __name__ == "__main__":
