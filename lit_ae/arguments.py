@@ -92,7 +92,7 @@ def resolve(argv: list[str], described: Run | None = None) -> Request:
     if command not in TRAINER_COMMANDS:
         near = get_close_matches(command, [*COMMANDS, "--help", "--version", "--print_shtab"], n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else "see lit_ae --help."
-        raise ConfigError(f"There is no command {command!r}: {hint}")
+        raise ConfigError(f"There is no command {command[:100]!r}: {hint}")
     if {"-h", "--help"} & set(rest):
         return Request(argv)
     named = take_positional(rest) if command != "fit" else None

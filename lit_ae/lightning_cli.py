@@ -38,6 +38,7 @@ from lit_ae.stopping import Stopped
 from lit_ae.storage import AtomicCheckpointIO, load_weights, model_argument
 from lit_ae.trackers import forgiven
 
+LARGEST_SEED = 2**32 - 1  # numpy's
 KEPT = ("seed_everything", "runs", "name", "trainer", "model", "data")
 STRICT: dict[str, Any] = {
     "exit_on_error": False,
@@ -98,6 +99,9 @@ class LitCLI(LightningCLI):
             if source := self.faulty(parser, args):
                 raise RunError(f"{said} That is in {source}: name another one.") from error
             raise ConfigError(said) from error
+        seed = self.config[self.config.subcommand].seed_everything
+        if not 0 <= int(seed) <= LARGEST_SEED:
+            raise ConfigError(f"--seed_everything is {str(seed)[:50]}: give a number from 0 to {LARGEST_SEED:,}.")
         if self.request.run:
             trainer = self.config[self.config.subcommand].trainer
             for key in ("callbacks", "logger"):  # the run's own overlays may have been given once more

@@ -107,7 +107,7 @@ def latest(root: Path, name: str, train: bool = False) -> Run:
         run = Run(folder)
         if run.config.is_file() and (train or any((run.checkpoints / known).is_file() for known in KNOWN)):
             return run
-        if train and not any(folder.iterdir()):
+        if train and all(path.suffix == ".partial" for path in folder.iterdir()):
             return run
     raise RunError(f"There is no run to continue under {root / name}: leave --ckpt_path out to start one.")
 

@@ -69,6 +69,9 @@ TABLE = [
     ("fit --config vae --config key.yaml", 2, "did you mean 'trainer'? (in key.yaml)"),
     ("fit --config vae --config scaled.yaml", 2, "DiscretizedLogistic is a likelihood of values in [0, 1]"),
     ("fit --data MNIST", 3, "train-images-idx3-ubyte  (missing)"),
+    ("fit --seed_everything=-1", 2, "give a number from 0 to 4,294,967,295"),
+    ("fit --seed_everything=4294967296", 2, "give a number from 0 to 4,294,967,295"),
+    ("x" * 5000, 2, "There is no command"),
     ("fit --runs file/below", 6, "set --runs"),
     ("test", 2, "Which run?"),
     ("test missing", 4, "There is no run in missing"),
@@ -87,7 +90,7 @@ def files(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
 
 
-@pytest.mark.parametrize(("line", "status", "text"), TABLE, ids=[line for line, _, _ in TABLE])
+@pytest.mark.parametrize(("line", "status", "text"), TABLE, ids=[line[:80] for line, _, _ in TABLE])
 def test_a_mistake_is_one_short_message_and_nothing_is_written(
     line: str, status: int, text: str, lit_ae: Console, tmp_path: Path
 ) -> None:
@@ -96,6 +99,7 @@ def test_a_mistake_is_one_short_message_and_nothing_is_written(
     assert done.status == status, done.err
     assert text in done.err
     assert len(done.err.strip().splitlines()) <= 10
+    assert len(done.err) < 4000
     assert "Traceback" not in done.err
     assert done.out == ""
     assert sorted(tmp_path.rglob("*")) == before
