@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import torture_for_tests  # noqa: F401 (puts the torture on the path)
-from reliability.row import Row, append, sitting, sittings
+from reliability.row import Row, append, replace, sitting, sittings
 from reliability.torture import rows
 
 ROOT = Path(__file__).parents[1]
@@ -35,3 +35,6 @@ def test_a_broken_promise_is_counted_and_told(tmp_path: Path) -> None:
     assert (first.trials, first.held, first.failed) == (3, 2, "1: wet through")
     assert (second.first, second.held, second.failed) == (3, 1, "")
     assert SCRIPT["line"](row, tmp_path)[2:5] == ["3", "4", "3"]
+    replace(row, first, sitting("rain", 0, [None, None, None], 1.0), tmp_path)
+    assert SCRIPT["line"](row, tmp_path)[2:5] == ["3", "4", "4"]
+    assert sittings(row, tmp_path)[1] == second

@@ -103,11 +103,20 @@ def sittings(row: Row, results: Path = RESULTS) -> list[Sitting]:
 
 def append(row: Row, done: Sitting, results: Path = RESULTS) -> None:
     """Add a line to the row's results."""
-    path = results / f"{row.name}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
+    write(row, [*sittings(row, results), done], results)
+
+
+def replace(row: Row, old: Sitting, new: Sitting, results: Path = RESULTS) -> None:
+    """Put what the same trials gave after a mend in place of what they had given."""
+    write(row, [new if each == old else each for each in sittings(row, results)], results)
+
+
+def write(row: Row, lines: list[Sitting], results: Path) -> None:
+    """Write the row's results, whole or not at all."""
+    results.mkdir(parents=True, exist_ok=True)
+    partial = results / f"{row.name}.partial"
+    with partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Sitting)], lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(asdict(done))
+        writer.writeheader()
+        writer.writerows(asdict(line) for line in lines)
+    partial.replace(results / f"{row.name}.csv")

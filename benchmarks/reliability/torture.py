@@ -3,6 +3,7 @@
 python benchmarks/reliability/torture.py                    every row that has not reached its count
 python benchmarks/reliability/torture.py kill damage        these rows
 python benchmarks/reliability/torture.py kill --minutes 20  goes on where the last sitting stopped
+python benchmarks/reliability/torture.py kill --again       after a mend, the sittings that did not hold
 python benchmarks/reliability/torture.py kill --form "in a write" --number 17   that trial again, nothing kept
 """
 
@@ -21,7 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from reliability.row import RESULTS, Row, Sitting, append, attempt, sitting, sittings  # noqa: E402 (the path above)
+from reliability.row import RESULTS, Row, Sitting, append, attempt, replace, sitting, sittings  # noqa: E402 (the path above)
 
 CHUNK = 50  # trials per line of the results
 
@@ -76,6 +77,17 @@ def torture(row: Row, deadline: float, keep: Path) -> bool:
     return good
 
 
+def again(row: Row, keep: Path) -> bool:
+    """Run the sittings anew in which something failed, each with all of its trials; whether every promise held."""
+    good = True
+    for broken in [each for each in sittings(row) if each.failed and each.form in row.forms]:
+        chunk = share(row, broken.form, broken.first, broken.trials, keep)
+        replace(row, broken, chunk)
+        good &= not chunk.failed
+        print(f"{row.name}: {broken.form}: from {broken.first}, {chunk.failed or 'all held'}", flush=True)
+    return good
+
+
 def main() -> int:
     """Run what the arguments name."""
     known = rows()
@@ -85,6 +97,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no more trials after these")
     parser.add_argument("--form", help="one form only")
     parser.add_argument("--number", type=int, help="one trial only, whose result is printed and not kept")
+    parser.add_argument("--again", action="store_true", help="run the sittings anew that did not hold")
     parser.add_argument("--keep", type=Path, default=Path("runs/torture"), help="where failed trials' folders go")
     asked = parser.parse_args()
     if unknown := set(asked.rows) - set(known):
@@ -100,7 +113,7 @@ def main() -> int:
             continue
         if asked.form:
             row = Row(**{**vars(row), "forms": {asked.form: row.forms[asked.form]}})
-        good &= torture(row, deadline, asked.keep)
+        good &= again(row, asked.keep) if asked.again else torture(row, deadline, asked.keep)
     print(f"results  {RESULTS}")
     return int(not good)
 
