@@ -27,8 +27,8 @@ bench: .venv/installed  ## speed against a bare loop and against pythae
 	$(BIN)/python -m pip install --quiet -e ".[bench]"
 	$(BIN)/python benchmarks/throughput.py
 
-torture: .venv/installed  ## what shared machines do to training, done on purpose; ROW=kill for one row, MINUTES=30 for a sitting
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/reliability/torture.py $(ROW) $(if $(MINUTES),--minutes $(MINUTES))
+torture: .venv/installed  ## what shared machines do to training, done on purpose; ROW=kill for one row, MINUTES=30 for a sitting, AGAIN=1 after a mend
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/reliability/torture.py $(ROW) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(AGAIN),--again)
 
 reliability: .venv/installed  ## write the tables of docs/reliability.md from benchmarks/results/reliability
 	$(BIN)/python docs/reliability.py

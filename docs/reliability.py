@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
-sys.path.append(str(DOCS.parent / "benchmarks"))
+sys.path.insert(0, str(DOCS.parent / "benchmarks"))  # before this folder, whose script has the name of the package
 
 from reliability.row import RESULTS, Row, sittings  # noqa: E402 (the path above)
 from reliability.torture import rows  # noqa: E402
@@ -21,7 +21,8 @@ def line(row: Row, results: Path = RESULTS) -> list[str]:
     """A row of the table: what was run is summed over its sittings, of the forms that it still has."""
     known = [sitting for sitting in sittings(row, results) if sitting.form in row.forms]
     run, held = sum(sitting.trials for sitting in known), sum(sitting.held for sitting in known)
-    return [row.happens, row.follows, f"{sum(row.forms.values()):,}", f"{run:,}", f"{held:,}", f"`{row.name}`"]
+    said = [text[:1].upper() + text[1:] for text in (row.happens, row.follows)]
+    return [*said, f"{sum(row.forms.values()):,}", f"{run:,}", f"{held:,}", f"`{row.name}`"]
 
 
 def promises(results: Path = RESULTS) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from lit_ae import checked, documents, shipped, trust
-from lit_ae.checked import KNOWN
 from lit_ae.errors import ConfigError, LitAEError, RunError
 from lit_ae.runs import Run, latest, open_run
 from lit_ae.stamps import own
@@ -121,7 +120,7 @@ def find_checkpoint(wanted: str, command: str, rest: list[str], configs: list[Pa
     if wanted == "last":
         run = latest(Path(setting(rest, configs, "runs") or "runs"), run_name(rest, configs), train=command == "fit")
         begun = run.config.is_file()
-        if begun and any((run.checkpoints / known).is_file() for known in KNOWN):
+        if begun and any(path.suffix != ".partial" for path in run.checkpoints.glob("*")):
             return run, chosen(run, command)
         if not int(os.environ.get("LOCAL_RANK") or 0):
             where = "in that folder" if begun else "as a new run"
@@ -203,7 +202,7 @@ def owned(run: Run, trusted: Sequence[str] = (), keys: Sequence[str] | None = No
     """
     document = stored(run)
     if own(run.config):
-        return trust.widened(document)
+        return trust.widened(trust.placeless(document))
     trust.screen([document.get(key) for key in keys or document], run.config, trusted)
     return ()
 

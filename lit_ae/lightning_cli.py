@@ -248,6 +248,10 @@ class LitCLI(LightningCLI):
                 rank_zero_info(f"Stopped: go on with lit_ae fit --ckpt_path {self.folder.folder}")
                 sys.exit(stop.code)
             if subcommand == "fit" and self.trainer.global_step:
-                rank_zero_info("Stopped: nothing was saved, as --trainer.enable_checkpointing is false.")
+                trial = bool(self.trainer.fast_dev_run)  # type: ignore[attr-defined]
+                reason = "this was a trial of a few batches" if trial else "--trainer.enable_checkpointing is false"
+                rank_zero_info(f"Stopped: nothing was saved, as {reason}.")
+                if trial and self.trainer.is_global_zero:
+                    self.folder.discard()
                 sys.exit(stop.code)
             raise

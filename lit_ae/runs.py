@@ -200,4 +200,5 @@ def requeued(folder: Path) -> bool:
 
 def mark() -> str:
     """What tells a command of this job from others: one job may train several runs, one after the other."""
-    return f"{queued_job()} {sha256(chr(0).join(sys.argv[1:]).encode()).hexdigest()[:16]}"
+    command = b"\0".join(map(os.fsencode, sys.argv[1:]))
+    return f"{queued_job()} {sha256(command).hexdigest()[:16]}"

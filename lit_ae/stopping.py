@@ -104,10 +104,10 @@ def release() -> None:
 
 
 def obey() -> None:
-    """End the process where a signal has come that was still to be obeyed.
+    """End the process where a signal has come that was still to be obeyed; not for a queue, as nothing is left to do.
 
     Raises:
         Stopped: It has.
     """
-    if _state["noted"]:
+    if _state["noted"] not in (0, _state["queue"]):
         raise Stopped(_state["noted"])

@@ -190,8 +190,8 @@ def class_paths(value: Any) -> Iterator[str]:
 
 
 def widened(*values: Any) -> tuple[str, ...]:
-    """What the user admits by naming it."""
-    return tuple(sorted({wide(name) for name in names(values)}))
+    """What the user admits by naming it; a file of that name is none."""
+    return tuple(sorted({wide(name) for name in names(values) if not os.path.exists(name)}))
 
 
 def typed(argv: Sequence[str], configs: Iterable[Path] = ()) -> tuple[str, ...]:
@@ -208,7 +208,6 @@ def typed(argv: Sequence[str], configs: Iterable[Path] = ()) -> tuple[str, ...]:
         flag, equals, value = item.partition("=")
         text = value if equals and flag.startswith("-") else item
         place = (flag if equals else before) in {f"--{key}" for key in PLACES}
-        place |= os.path.exists(text) and not text.endswith(SUFFIXES)
         if text and not (text.startswith("--") and not equals):
             held = documents.value(text, flag if equals else "The argument")
             found += [] if place else [held]

@@ -34,6 +34,26 @@ def test_a_run_that_was_killed_while_its_config_was_written_starts_over(
     assert "ended before its first checkpoint: it starts over" in done.err
 
 
+def test_a_run_with_checkpoints_of_other_names_is_not_started_over(
+    lit_ae: Console, tmp_path: Path, trained: Path
+) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "runs/vae/0"))
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    (run / "checkpoints/last.ckpt").mkdir()  # as strategies that shard write it
+    done = lit_ae("fit", "--config=vae", "--ckpt_path=last", *QUICK)
+    assert done.status == 4, done.err
+    assert "starts over" not in done.err
+    (run / "checkpoints/last.ckpt").rmdir()
+    (run / "checkpoints/epoch=3.ckpt").touch()
+    assert lit_ae("fit", "--config=vae", "--ckpt_path=last", *QUICK).status == 4
+
+
+def test_a_mark_takes_any_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["lit_ae", "fit", os.fsdecode(b"--data.root=\xff")])
+    assert runs.mark() == runs.mark()
+
+
 def test_a_job_that_is_queued_again_finds_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("SLURM_")] + ["LOCAL_RANK"]:
         monkeypatch.delenv(name, raising=False)

@@ -51,6 +51,29 @@ def test_a_stop_before_training_begins_and_the_run_that_starts_over(
     assert len(list(tmp_path.glob("runs/vae/*/checkpoints/last.ckpt"))) == 1
 
 
+BATCH = """
+import os, signal
+from lightning.pytorch import Callback
+
+class Batch(Callback):
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [("fast_dev_run=3", "this was a trial"), ("enable_checkpointing=false", "--trainer.enable_checkpointing is false")],
+)
+def test_a_stop_of_training_that_saves_nothing(flag: str, said: str, lit_ae: Console, tmp_path: Path) -> None:
+    (tmp_path / "batch.py").write_text(BATCH)
+    done = lit_ae("fit", *PLAIN, f"--trainer.{flag}", "--trainer.callbacks+=batch.Batch")
+    assert done.status == 143, done.err
+    assert f"Stopped: nothing was saved, as {said}" in done.err
+    assert "Traceback" not in done.err
+    assert not list(tmp_path.glob("runs/vae/0/*")) or "checkpointing" in flag
+
+
 TWICE = """
 import os, signal, sys
 from lit_ae import stopping

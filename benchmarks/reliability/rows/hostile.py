@@ -178,7 +178,8 @@ def trial(form: str, number: int, folder: Path) -> str | None:
 ROW = Row(
     "hostile",
     "A checkpoint is made to harm (code, foreign classes, huge shapes, memory and zip bombs, paths), or lies elsewhere",
-    "No code of it runs, no foreign module is imported, memory grows by less than twice the file + 64 MiB; status 4",
+    "No code of it runs, no foreign module is imported, memory grows by less than twice the file + 64 MiB; "
+    "status 4, or 0 where it is harmless",
     dict.fromkeys([*FORMS, *REMOTE], 1),
     trial,
     workers=1,

@@ -230,7 +230,7 @@ def trial(form: str, number: int, folder: Path) -> str | None:
 
 ROW = Row(
     name="seeds",
-    happens="the same seed twice; one process against two at the same global batch",
+    happens="the same seed twice; one process against two at the same global batch, evaluated in equal batches",
     follows="the same weights; the same val/loss, training losses where nothing is drawn, and batch-level terms",
     forms={"same seed twice": SEEDS * len(VARIANTS), "one process against two": SEEDS * len(VARIANTS)},
     trial=trial,
