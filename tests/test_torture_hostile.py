@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,25 @@ FORMS += ("other keys in loops", "a path outside the run", "s3")
 @pytest.mark.parametrize("form", FORMS)
 def test_nothing_of_a_hostile_checkpoint_runs(form: str) -> None:
     held("hostile", form)
+
+
+def test_memory_taken_is_measured_and_mapped_files_are_not(tmp_path: Path) -> None:
+    from reliability.rows.hostile import measured
+
+    path, size = tmp_path / "file", 96 << 20
+    path.write_bytes(b"x" * size)
+
+    def mapped() -> int:
+        with path.open("rb") as file:
+            keep.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return sum(keep[0][::4096])
+
+    keep: list[mmap.mmap] = []
+    touched, grown = measured(mapped)
+    assert touched == size // 4096 * ord("x")
+    assert grown < 8 << 20
+    _, grown = measured(lambda: len(b"x" * size))
+    assert abs(grown - size) < 8 << 20
 
 
 @pytest.mark.slow
