@@ -47,9 +47,12 @@ def handled() -> Iterator[None]:
             install(signal.SIGUSR1)
         yield
     finally:
-        for number, handler in _before.items():
-            signal.signal(number, handler)
-        _before.clear()
+        try:
+            for number, handler in _before.items():
+                signal.signal(number, handler)
+        finally:  # though a signal comes amid that
+            _before.clear()
+            reset()  # the next training in this process, of another thread maybe, has nothing to obey
 
 
 def install(number: int) -> None:

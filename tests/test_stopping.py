@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from lightning.pytorch import Trainer
 
 from conftest import QUICK, Console, environment
+from datamodules.digits import Digits
+from lit_ae.keeping import Checkpoint
+from lit_ae.models.ae import AE
 from lit_ae.storage import load
 
 PLAIN = ("--config=vae", "--trainer.callbacks=[]", *QUICK)
@@ -72,6 +76,17 @@ def test_a_stop_of_training_that_saves_nothing(flag: str, said: str, lit_ae: Con
     assert f"Stopped: nothing was saved, as {said}" in done.err
     assert "Traceback" not in done.err
     assert not list(tmp_path.glob("runs/vae/0/*")) or "checkpointing" in flag
+
+
+def test_a_stop_of_a_command_stops_no_training_after_it_in_the_same_process(lit_ae: Console, tmp_path: Path) -> None:
+    (tmp_path / "batch.py").write_text(BATCH)
+    assert lit_ae("fit", *PLAIN, "--trainer.callbacks+=batch.Batch").status == 143
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=2, logger=False, callbacks=[Checkpoint(tmp_path)], enable_progress_bar=False
+    )
+    data = Digits(batch_size=512)
+    trainer.fit(AE(spec=data.spec, latent_dim=2), datamodule=data)
+    assert trainer.current_epoch == 2
 
 
 TWICE = """
