@@ -137,6 +137,11 @@ class LitCLI(LightningCLI):
                 self.trainer = self.build_trainer(config.trainer)
             except (ValueError, TypeError) as error:
                 raise ConfigError(f"trainer: {error}") from error
+            except RuntimeError as error:
+                if "stateful callback" not in str(error):
+                    raise
+                said = str(error).partition(".")[0]
+                raise ConfigError(f"trainer.callbacks: {said}: leave one out.") from error
 
     def build_parts(self) -> None:
         """Build the datamodule, tell the model of it, then build the model."""

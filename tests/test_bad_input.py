@@ -26,6 +26,7 @@ CONFIGS = {
     "empty.yaml": "",
     "scaled.yaml": "data:\n  class_path: Digits\n  init_args:\n    transforms:\n      - class_path: Scale\n",
 }
+GECO = "--trainer.callbacks+=GECO --trainer.callbacks.target=0.1"
 TABLE = [
     ("fti", 2, "did you mean 'fit'?"),
     ("fit --model VEA", 2, "did you mean 'VAE'?"),
@@ -53,6 +54,7 @@ TABLE = [
     ("fit --trainer.accelerator gpus", 2, "gpus"),
     ("fit --trainer.devices 0 --trainer.accelerator cpu", 2, "devices"),
     ("fit --trainer.callbacks+=EarlyStopping", 2, "monitor must be given"),
+    (f"fit {GECO} {GECO}", 2, "more than one stateful callback of type `GECO`: leave one out"),
     ("fit --trainer.callbacks+=KLAnealing", 2, "did you mean 'KLAnnealing'?"),
     ("fit --trainer.logger+=CSVLoger", 2, "did you mean 'CSVLogger'?"),
     ("fit extra", 2, "Unexpected argument 'extra'"),
