@@ -19,18 +19,17 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parent / "results" / "reliability" / "saving.csv"
+HIDDEN = "[2048, 2048]"
+LARGE = ["--config", "vae_mnist", "--model.encoder", "MLPEncoder", "--model.encoder.hidden", HIDDEN]
+LARGE += ["--model.decoder", "MLPDecoder", "--model.decoder.hidden", HIDDEN]
+WIDE = ["--config", "vae", "--model.encoder.hidden", HIDDEN, "--model.decoder.hidden", HIDDEN]
 SETTINGS = {  # name → arguments; each trains for some minutes or ends before
     "VAE, embedded digits, 1,000 epochs": ["--config", "vae", "--trainer.max_epochs", "1000"],
     "VAE, MNIST, 10 epochs": ["--config", "vae_mnist", "--trainer.max_epochs", "10"],
-    "VAE of 12 million weights, MNIST, 2 epochs": [
-        *("--config", "vae_mnist", "--trainer.max_epochs", "2"),
-        *("--model.encoder", "MLPEncoder", "--model.encoder.hidden", "[2048, 2048]"),
-        *("--model.decoder", "MLPDecoder", "--model.decoder.hidden", "[2048, 2048]"),
-    ],
-    "VAE of 10 million weights, embedded digits, 50 epochs of 11 batches": [
-        *("--config", "vae", "--trainer.max_epochs", "50"),
-        *("--model.encoder.hidden", "[2048, 2048]", "--model.decoder.hidden", "[2048, 2048]"),
-    ],
+    "VAE of 12 million weights, MNIST, 2 epochs": ["--trainer.max_epochs", "2", *LARGE],
+    "VAE of 12 million weights, MNIST, 10 epochs": ["--trainer.max_epochs", "10", *LARGE],
+    "VAE of 10 million weights, embedded digits, 50 epochs of 11 batches": ["--trainer.max_epochs", "50", *WIDE],
+    "VAE of 10 million weights, embedded digits, 400 epochs of 11 batches": ["--trainer.max_epochs", "400", *WIDE],
 }
 CLOCK = '''
 import json, time
