@@ -17,7 +17,7 @@ EVERY = len(VARIANTS)
 ASKED = {
     "damage": {"truncated": 1000, "bits flipped": 1000, "without a digest": 1},
     "death": {"": 40, "kill -9": 2, "exception in one": 1},
-    "disk": {"disk full": 20, "read-only folder": 5},
+    "disk": {"disk full": 20, "no room": 30, "read-only folder": 5},
     "hostile": {"": 50},
     "kill": {"": 200, "in a checkpoint write": 50},
     "mutations": {"below": 4950, "real processes": 100, "": 10_000},

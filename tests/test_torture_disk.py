@@ -27,12 +27,18 @@ def test_a_full_disk_ends_a_command_with_a_sentence(number: int) -> None:
 
 
 @pytest.mark.slow
+def test_a_run_goes_on_once_there_is_room_again() -> None:
+    held("disk", "no room for the first checkpoint, then room", 1)
+    held("disk", "no room amid training, then room", 2)
+
+
+@pytest.mark.slow
 def test_a_read_only_disk_ends_a_command_with_a_sentence() -> None:
     held("disk", "read-only folder", 2)
 
 
 def test_a_message_must_give_the_reason_and_name_the_file() -> None:
-    from reliability.rows.disk import message
+    from reliability.disks import message
 
     good = "lit_ae: Cannot write runs/vae/0/last.ckpt (No space left on device): free space on the disk."
     assert message(6, good, errno.ENOSPC, "last.ckpt") is None

@@ -7,6 +7,7 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from reliability import consoles
 
 PAGE = 4096  # bytes in which a tmpfs gives its space away
 SIZE = 16 * 2**20
+WAYS_OUT = ("free space", "permissions", "--runs", "another path")
 
 
 @contextmanager
@@ -70,11 +72,59 @@ def ask(command: str, folder: Path, out: str | None = None) -> tuple[int | None,
     return process.exitcode, consoles.Console(process, folder / "log.txt").said()
 
 
+def message(status: int | None, said: str, reason: int, named: str) -> str | None:
+    """What is wrong with the way in which a command ended, None where nothing is.
+
+    Args:
+        status: Its exit status.
+        said: What it printed.
+        reason: Number of the system's error.
+        named: What could not be written, a glob pattern.
+    """
+    lines = [line for line in said.splitlines() if line.startswith("lit_ae: ")]
+    if status != 6:
+        return f"status {status}: {said[-300:]}"
+    if "Traceback" in said or "bug of ours" in said or re.search(r"^Exception |Error:", said, re.MULTILINE):
+        return f"more than a sentence: {said[-300:]}"
+    if len(lines) != 1:
+        return f"{len(lines)} sentences: {said[-300:]}"
+    if not any(way in lines[0] for way in WAYS_OUT):
+        return f"no way out: {lines[0]}"
+    if os.strerror(reason) not in lines[0] or "enforce fail" in lines[0]:
+        return f"not why: {lines[0]}"
+    if not any(Path(word.strip("(),.:")).match(named) for word in lines[0].split()):
+        return f"names no {named}: {lines[0]}"
+    return None
+
+
 def files(disk: Path) -> dict[str, bytes]:
     """All files of the disk; empty folders, called `name/`, hold nothing."""
     found = {str(path.relative_to(disk)): path.read_bytes() for path in sorted(disk.rglob("*")) if path.is_file()}
     bare = (path for path in disk.rglob("*") if path.is_dir() and not any(path.iterdir()))
     return found | {f"{path.relative_to(disk)}/": b"" for path in bare}
+
+
+def left_behind(before: dict[str, bytes], after: dict[str, bytes], training: bool) -> str | None:
+    """What is wrong with the files, None where nothing is."""
+    if gone := before.keys() - after.keys():
+        return f"{min(gone)} is gone"
+    new = after.keys() - before.keys()
+    if new and not training and not all(".partial/" in name for name in new):
+        return f"{min(new)} is left behind"
+    for name, content in after.items():
+        sampler = re.match(r".*samplers/\w+\.partial/", name)  # which the same command goes on with
+        kept = sampler is not None and f"{sampler[0]}checkpoints/last.ckpt" in after
+        rest = name.removeprefix(sampler[0]) if sampler is not None and kept else name
+        if "partial" in rest or ".parts" in rest or "tmp" in rest:
+            return f"{name} is left behind"
+        if (
+            name != "filler"
+            and not name.endswith("/")
+            and (content != before.get(name))
+            and (wrong := unreadable(name, content))
+        ):
+            return wrong
+    return None
 
 
 def pages(content: bytes) -> int:

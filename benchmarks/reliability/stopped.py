@@ -42,6 +42,11 @@ def reference(epochs: int, folder: Path, *more: str) -> tuple[Path, float]:
     return _references[key]
 
 
+def lines(path: Path) -> int:
+    """Lines of a file, 0 where there is none."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
 def gone_on(folder: Path, argv: list[str], whole: Path, env: dict[str, str] | None = None) -> str | None:
     """Give a command to its end, and say where its run ends unlike the unbroken one."""
     done = consoles.finish(argv, folder, env)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import atexit
 import errno
-import os
 import random
-import re
 import shutil
 import subprocess
 import tempfile
@@ -14,16 +12,17 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from reliability import consoles
-from reliability.disks import ask, files, fill, mounted, pages, unreadable
+from reliability import consoles, filling
+from reliability.disks import ask, files, fill, left_behind, message, mounted, pages
 from reliability.row import Row
 
+FULL, READ = "disk full", "read-only folder"
+EARLY, AMID = "no room for the first checkpoint, then room", "no room amid training, then room"
 RUN = "disk/runs/vae/0"
 SHORT = "--trainer.callbacks=[] --trainer.limit_train_batches=3 --trainer.limit_val_batches=1 --trainer.accelerator=cpu"
 SHORT += " --trainer.enable_progress_bar=false --model.encoder.hidden=[16] --model.decoder.hidden=[16]"
 FIT = f"fit --config vae --runs disk/runs --trainer.max_epochs=1 {SHORT}"
 UNSAVED, UNLOGGED = "--trainer.enable_checkpointing=false", "--trainer.logger=false"
-WAYS_OUT = ("free space", "permissions", "--runs", "another path")
 
 
 class Kind(NamedTuple):
@@ -128,54 +127,6 @@ def trained() -> Path:
     return folder / "disk"
 
 
-def message(status: int | None, said: str, reason: int, named: str) -> str | None:
-    """What is wrong with the way in which a command ended, None where nothing is.
-
-    Args:
-        status: Its exit status.
-        said: What it printed.
-        reason: Number of the system's error.
-        named: What could not be written, a glob pattern.
-    """
-    lines = [line for line in said.splitlines() if line.startswith("lit_ae: ")]
-    if status != 6:
-        return f"status {status}: {said[-300:]}"
-    if "Traceback" in said or "bug of ours" in said or re.search(r"^Exception |Error:", said, re.MULTILINE):
-        return f"more than a sentence: {said[-300:]}"
-    if len(lines) != 1:
-        return f"{len(lines)} sentences: {said[-300:]}"
-    if not any(way in lines[0] for way in WAYS_OUT):
-        return f"no way out: {lines[0]}"
-    if os.strerror(reason) not in lines[0] or "enforce fail" in lines[0]:
-        return f"not why: {lines[0]}"
-    if not any(Path(word.strip("(),.:")).match(named) for word in lines[0].split()):
-        return f"names no {named}: {lines[0]}"
-    return None
-
-
-def left_behind(before: dict[str, bytes], after: dict[str, bytes], training: bool) -> str | None:
-    """What is wrong with the files, None where nothing is."""
-    if gone := before.keys() - after.keys():
-        return f"{min(gone)} is gone"
-    new = after.keys() - before.keys()
-    if new and not training and not all(".partial/" in name for name in new):
-        return f"{min(new)} is left behind"
-    for name, content in after.items():
-        sampler = re.match(r".*samplers/\w+\.partial/", name)  # which the same command goes on with
-        kept = sampler is not None and f"{sampler[0]}checkpoints/last.ckpt" in after
-        rest = name.removeprefix(sampler[0]) if sampler is not None and kept else name
-        if "partial" in rest or ".parts" in rest or "tmp" in rest:
-            return f"{name} is left behind"
-        if (
-            name != "filler"
-            and not name.endswith("/")
-            and (content != before.get(name))
-            and (wrong := unreadable(name, content))
-        ):
-            return wrong
-    return None
-
-
 def room(sizes: list[int], target: int, whole: bool) -> tuple[int, int]:
     """From how many free pages on what comes before finds room, and from how many on the target does.
 
@@ -240,14 +191,15 @@ def read_only(number: int, folder: Path) -> str | None:
 
 def trial(form: str, number: int, folder: Path) -> str | None:
     """One trial."""
-    return full(number, folder) if form == "disk full" else read_only(number, folder)
+    return {FULL: full, EARLY: filling.early, AMID: filling.amid, READ: read_only}[form](number, folder)
 
 
 ROW = Row(
     "disk",
     "disk full at each kind of write (a size-limited tmpfs); read-only folder (a read-only mount)",
-    "one sentence with the way out, status 6; the old checkpoint and the old output intact, nothing half-written left",
-    {"disk full": len(KINDS), "read-only folder": len(READ_ONLY)},
+    "one sentence with the way out, status 6; the old checkpoint and the old output intact, nothing half-written left; "
+    "with room again the run ends bit-equal to the unbroken one",
+    {FULL: len(KINDS), EARLY: 10, AMID: 20, READ: len(READ_ONLY)},
     trial,
     workers=1,
 )

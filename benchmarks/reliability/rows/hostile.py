@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache, partial
@@ -32,23 +33,31 @@ QUIET = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--
 QUIET += ["--trainer.limit_val_batches=1"]
 
 
-def memory(name: str) -> int:
-    """Bytes that /proc/self/status tells of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))
+def memory(pid: int | str = "self") -> int:
+    """Bytes that a process holds and no file stands for, 0 once it is gone.
 
-
-def measured(way: Callable[[], int]) -> tuple[int, int]:
-    """What a call gives, and by how many bytes of its own this process grew meanwhile at most.
-
-    Pages of mapped files are left out: a forked process maps torch's code anew as it runs it, 35 to 80 MiB of it,
-    depending on what the kernel keeps. Nothing can be mapped that is larger than the hostile file.
+    Pages of mapped files do not count: a forked process maps torch's code anew as it runs it, 35 to 80 MiB of it,
+    depending on what the kernel keeps.
     """
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
-    before, mapped = memory("VmRSS"), memory("RssFile")
-    result = way()
-    return result, memory("VmHWM") - before - max(0, memory("RssFile") - mapped)
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
+
+
+def watched(pid: int) -> tuple[int, int]:
+    """Wait for the end of a child: its exit status, and the most memory that it held.
+
+    It is looked at every millisecond or two: a process needs longer to fill 64 MiB.
+    """
+    most = 0
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status, most
+        most = max(most, memory(pid))
+        time.sleep(0.001)
 
 
 def openings(path: str, folder: str) -> dict[str, list[str]]:
@@ -60,8 +69,8 @@ def openings(path: str, folder: str) -> dict[str, list[str]]:
     return found
 
 
-def tried(path: str, folder: str) -> tuple[dict[str, int], int]:
-    """The exit status of everything that opens a file, and by how many bytes the process grew meanwhile at most."""
+def tried(path: str, folder: str) -> dict[str, int]:
+    """The exit status of everything that opens a file."""
     import lit_ae
     from lit_ae.cli import main
     from lit_ae.errors import LitAEError
@@ -77,11 +86,7 @@ def tried(path: str, folder: str) -> tuple[dict[str, int], int]:
     os.environ.pop("LIT_AE_RUN", None)
     ways = {name: partial(main, argv) for name, argv in openings(path, folder).items()}
     ways |= {"load": partial(called, lit_ae.load), "load_from_checkpoint": partial(called, VAE.load_from_checkpoint)}
-    statuses, grown = {}, 0
-    for name, way in ways.items():
-        statuses[name], more = measured(way)
-        grown = max(grown, more)
-    return statuses, grown
+    return {name: way() for name, way in ways.items()}
 
 
 def child(hostile: str, foreign: str, folder: str) -> None:
@@ -89,11 +94,10 @@ def child(hostile: str, foreign: str, folder: str) -> None:
     os.chdir(folder)
     sys.path.append(folder)
     with open("said.txt", "w") as sink, redirect_stderr(sink), redirect_stdout(sink):
-        statuses, grown = tried(hostile, foreign)
+        statuses = tried(hostile, foreign)
     said = Path("said.txt").read_text()
     found = {
         "statuses": statuses,
-        "grown": grown,
         "imported": not sys.modules.keys().isdisjoint((CANARY, EVIL, SPLIT)),
         "traceback": "Traceback" in said,
     }
@@ -104,13 +108,15 @@ def serve(pipe: Connection, sound: str, folder: str) -> None:
     """Open a sound checkpoint in every way; then fork a process for every hostile one."""
     os.chdir(folder)
     with open("said.txt", "w") as sink, redirect_stderr(sink), redirect_stdout(sink):
-        statuses, _ = tried(sound, str(Path(sound).parent.parent))
+        statuses = tried(sound, str(Path(sound).parent.parent))
     pipe.send(statuses)
     while True:
         try:
             asked = pipe.recv()
         except EOFError:
             return
+        gc.collect()
+        before = memory()
         if (number := os.fork()) == 0:
             status = 1
             try:
@@ -118,7 +124,8 @@ def serve(pipe: Connection, sound: str, folder: str) -> None:
                 status = 0
             finally:
                 os._exit(status)
-        pipe.send(os.waitpid(number, 0)[1])
+        status, most = watched(number)
+        pipe.send((status, most - before))
 
 
 @cache
@@ -166,7 +173,7 @@ def trial(form: str, number: int, folder: Path) -> str | None:
             lie(copy / "config.yaml", DESCRIBED[form])
     pipe, result = server(), folder / "result.json"
     pipe.send((shown, foreign, str(folder)))
-    status = pipe.recv() if pipe.poll(240) else "none"
+    status, grown = pipe.recv() if pipe.poll(240) else ("none", 0)
     if (folder / MARKER).exists():
         return "its code ran"
     if status != 0 or not result.exists():
@@ -177,8 +184,8 @@ def trial(form: str, number: int, folder: Path) -> str | None:
         return "it had a module imported"
     if (folder / "victim.ckpt").read_text() != "precious":
         return "it changed a file of somebody else"
-    if found["grown"] >= 2 * size + ROOM:
-        return f"{found['grown'] >> 20} MiB for a file of {size >> 10} KiB"
+    if grown >= 2 * size + ROOM:
+        return f"{grown >> 20} MiB for a file of {size >> 10} KiB"
     allowed = {4, *({0} if form in HARMLESS else ()), *({3} if form in UNFIT else ())}
     if found["traceback"] or not set(found["statuses"].values()) <= allowed:
         return f"{found['statuses']}{', a traceback' if found['traceback'] else ''}"

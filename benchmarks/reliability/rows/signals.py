@@ -11,7 +11,7 @@ from pathlib import Path
 from lit_ae.storage import load
 from reliability import consoles
 from reliability.row import Row
-from reliability.stopped import RUN, fit, gone_on, reference
+from reliability.stopped import RUN, fit, gone_on, lines, reference
 
 EPOCHS = 20
 TERM, QUEUE, CTRL_C = "SIGTERM", "SIGUSR1", "Ctrl-C"
@@ -40,11 +40,6 @@ def slurm(folder: Path, number: int, restarts: int) -> dict[str, str]:
         "SLURM_JOB_NAME": "torture",
         "SLURM_RESTART_COUNT": str(restarts),
     }
-
-
-def lines(path: Path) -> int:
-    """Lines of a file, 0 where there is none."""
-    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def last_step(run: Path) -> int:
