@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from lit_ae import stamps
 from lit_ae.checked import KNOWN
 from lit_ae.errors import RunError, StorageError
 
@@ -107,9 +108,14 @@ def latest(root: Path, name: str, train: bool = False) -> Run:
         run = Run(folder)
         if run.config.is_file() and (train or any((run.checkpoints / known).is_file() for known in KNOWN)):
             return run
-        if train and all(path.suffix == ".partial" for path in folder.iterdir()):
+        if train and bare(folder):
             return run
     raise RunError(f"There is no run to continue under {root / name}: leave --ckpt_path out to start one.")
+
+
+def bare(folder: Path) -> bool:
+    """Whether a run ended before its config.yaml was there: the stamp comes first."""
+    return all(path.suffix == ".partial" or path.name == stamps.NAME for path in folder.iterdir())
 
 
 def new_run(root: Path, name: str) -> Run:

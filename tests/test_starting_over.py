@@ -22,12 +22,14 @@ def test_the_newest_run_to_train_may_hold_no_checkpoint(tmp_path: Path, monkeypa
     assert runs.latest(tmp_path, "vae", train=True).folder.name == "1"
 
 
+@pytest.mark.parametrize("names", [(), (".stamp.partial",), (".stamp",), (".stamp", "config.yaml.partial")], ids=str)
 def test_a_run_that_was_killed_while_its_config_was_written_starts_over(
-    lit_ae: Console, tmp_path: Path, trained: Path
+    names: tuple[str, ...], lit_ae: Console, tmp_path: Path, trained: Path
 ) -> None:
     first = tmp_path / "runs/vae/0"
     first.mkdir(parents=True)
-    (first / "config.yaml.partial").write_text("seed_every")
+    for name in names:
+        (first / name).write_text("seed_every")
     command = ("fit", "--config=vae", "--trainer.callbacks=[]", "--trainer.max_epochs=1", "--ckpt_path=last", *QUICK)
     done = lit_ae(*command)
     assert done.status == 0, done.err
