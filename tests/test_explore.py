@@ -113,7 +113,9 @@ def test_the_samples_own_picture_lands_where_the_sample_lies(page: TestClient, s
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no picture", picture()[:100], b"GIF89a" + bytes(20), b"%PDF-1.7", b"<svg/>"]
+    "content",
+    [b"", b"no picture", picture()[:100], b"GIF89a" + bytes(20), b"%PDF-1.7", b"<svg/>"],
+    ids=["empty", "text", "cut", "gif", "pdf", "svg"],  # names of their own: what is drawn differs between processes
 )
 def test_what_is_no_picture_is_refused(content: bytes, page: TestClient) -> None:
     answer = page.post("/api/encode", content=content)

@@ -8,12 +8,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+LOCK = threading.Lock()  # a start asks after every child: two threads that read one's status give one of them 255
 SCRIPT = str(Path(sys.executable).with_name("lit_ae"))
 ROOT = Path(__file__).resolve().parents[2]
 WALKED = ("lit_ae.models", "lit_ae.callbacks", "datamodules")  # what a command imports: two thirds of its start
@@ -61,8 +64,9 @@ class Console:
                 return self.process.wait(timeout)
             except subprocess.TimeoutExpired:
                 return None
-        self.process.join(timeout)
-        return self.process.exitcode
+        wait([self.process.sentinel], timeout)
+        with LOCK:
+            return self.process.exitcode
 
     def send(self, signum: int) -> None:
         """Send a signal to it alone, if it still runs."""
@@ -109,7 +113,8 @@ def start(argv: list[str], folder: Path, env: Mapping[str, str] | None = None, a
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     forked = context.Process(target=child, args=(argv, str(folder), str(log), more))
-    forked.start()
+    with LOCK:
+        forked.start()
     return Console(forked, log)
 
 

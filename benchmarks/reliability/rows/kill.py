@@ -81,7 +81,7 @@ def wait_for_write(console: consoles.Console, checkpoints: Path, stale: Seen, dr
 def wait_while(console: consoles.Console, checkpoints: Path, stale: Seen, written: bool) -> float:
     """Wait while a file is being written, or while none is; how many seconds that took."""
     started = time.monotonic()
-    while bool(partial(checkpoints) - stale) == written and console.process.exitcode is None:
+    while bool(partial(checkpoints) - stale) == written and console.status(0) is None:
         time.sleep(0.0002)
     return time.monotonic() - started
 
