@@ -27,7 +27,7 @@ def state(trainer: pl.Trainer) -> dict[str, Any]:
 def restore(trainer: pl.Trainer, state: dict[str, Any]) -> None:
     """Give a trainer back what it had, when training starts: what comes before may draw."""
     randomness.restore(state["generators"], trainer.global_rank)
-    metrics = {name: torch.tensor(value) for name, value in state["metrics"].items()}
+    metrics = {name: torch.tensor(float(value)) for name, value in state["metrics"].items()}
     trainer._logger_connector._callback_metrics.update(metrics)
     for name, value in averaged_constants(trainer):
         value.copy_(state["constants"].get(name, value))

@@ -19,6 +19,7 @@ from lit_ae.sealed import COMMENT, sealed
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 KNOWN = (LAST, PREVIOUS, BEST)
+VERSION = "pytorch-lightning_version"
 told: set[Path] = set()  # files without a digest that were named already
 
 
@@ -59,6 +60,8 @@ def opened(path: str | Path) -> Iterator[Checked]:
             raise RunError(f"{path} is no checkpoint, or is damaged ({why}): {way_out(path)}")
         if not isinstance(document, dict):
             raise RunError(f"{path} is no checkpoint: it holds a {type(document).__name__}. Name another one.")
+        if not isinstance(document.get(VERSION, ""), str):  # Lightning writes it out, whatever it is
+            raise RunError(f"{path} is no checkpoint: its {VERSION} is no text. Name another one.")
         if not carries and path not in told:
             told.add(path)
             tell(f"{path} has no digest: its records are whole, but nothing proves that they are what was saved.")

@@ -9,6 +9,8 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
+WORDS = (625, 624)  # of the state of Python's generator and of NumPy's
+
 
 def generators(trainer: pl.Trainer) -> list[dict[str, Any]]:
     """The states of every process, in their order; all of them must ask."""
@@ -29,13 +31,21 @@ def generators(trainer: pl.Trainer) -> list[dict[str, Any]]:
 
 
 def restore(states: list[dict[str, Any]], rank: int) -> None:
-    """Give this process the states that it had; nothing where there were fewer processes."""
+    """Give this process the states that it had; nothing where there were fewer processes.
+
+    Raises:
+        ValueError: They are of other generators: a file may hold a tensor that is far larger than itself.
+    """
     if rank >= len(states):
         return
     state = states[rank]
+    if not isinstance(state["python"], tuple) or not isinstance(state["numpy"], tuple):  # a tensor's rows are objects
+        raise ValueError("the state of a random generator is no tuple")
     version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal.tolist()), gauss))
     keys, position, has, cached = state["numpy"]
+    if (internal.numel(), keys.numel()) != WORDS:
+        raise ValueError("the state of a random generator has another length")
+    random.setstate((version, tuple(internal.tolist()), gauss))
     np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has, cached))
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None and torch.cuda.is_available():

@@ -41,8 +41,13 @@ def rate(checkpoint: dict[str, Any]) -> None:
     checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] = "x"
 
 
-def version(checkpoint: dict[str, Any]) -> None:
-    checkpoint["pytorch-lightning_version"] = 7
+def means(checkpoint: dict[str, Any]) -> None:
+    checkpoint["means"] = {"names": torch.zeros(1).expand(9), "rows": [torch.zeros(2, 10)]}
+
+
+def random(checkpoint: dict[str, Any]) -> None:
+    generator = checkpoint["lit_ae"]["generators"][0]
+    generator["python"] = (3, torch.zeros(1).expand(9), None)
 
 
 @pytest.mark.parametrize("weights", [7, [1], {7: torch.zeros(1)}, {"encoder": "x"}])
@@ -57,7 +62,17 @@ def test_weights_that_are_none(weights: Any, trained: Path, lit_ae: Console, tmp
         VAE.load_from_checkpoint(path)
 
 
-@pytest.mark.parametrize("damage", [number, other_type, cut, other_shape, no_state, rate, version])
+def test_a_version_that_is_no_text(trained: Path, lit_ae: Console, tmp_path: Path) -> None:
+    path = tmp_path / "alone.ckpt"
+    save(path, {**torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True), "pytorch-lightning_version": 7})
+    done = lit_ae("validate", str(path), *QUICK)
+    assert (done.status, done.err.splitlines()[-1]) == (
+        4,
+        f"lit_ae: {path} is no checkpoint: its pytorch-lightning_version is no text. Name another one.",
+    )
+
+
+@pytest.mark.parametrize("damage", [number, other_type, cut, other_shape, no_state, rate, means, random])
 def test_what_does_not_fit_is_the_fault_of_the_file(
     damage: Any, trained: Path, lit_ae: Console, tmp_path: Path
 ) -> None:

@@ -267,6 +267,19 @@ def nonsense(place: str, *value: Any) -> Callable[[Path, Document], None]:
     return write
 
 
+def stretched(*keys: str | int) -> Callable[[Path, Document], None]:
+    """A checkpoint that holds, at a place of its own, a tensor whose rows are more than fit in memory."""
+
+    def write(path: Path, document: Document) -> None:
+        part: Any = document
+        for key in keys[:-1]:
+            part = part[key] if isinstance(part, list) else part.setdefault(key, {})
+        part[keys[-1]] = torch.zeros(1, dtype=torch.uint8).expand(1_900_000)
+        sealed(path, document)
+
+    return write
+
+
 def outside(path: Path, document: Document) -> None:
     """Callbacks that remember a file elsewhere as theirs to remove."""
     victim = str(path.parent / "victim.ckpt")

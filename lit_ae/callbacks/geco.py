@@ -98,5 +98,5 @@ class GECO(Scheduler):
 
     def load_state_dict(self, state_dict: dict[str, float | None]) -> None:
         """Continue where the run stopped."""
-        restored = {name: None if value is None else torch.tensor(value) for name, value in state_dict.items()}
+        restored = {name: None if value is None else torch.tensor(float(value)) for name, value in state_dict.items()}
         self.multiplier, self.average = restored["multiplier"], restored["average"]

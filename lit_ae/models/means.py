@@ -46,12 +46,19 @@ class Means:
         return {"names": list(self.names), "rows": [rows.cpu() for rows in gather(torch.cat([rows, counts], 1))]}
 
     def restore(self, state: dict[str, Any], rank: int, world: int, device: torch.device) -> None:
-        """Go on where the state was taken; on another number of processes the first has it all."""
+        """Go on where the state was taken; on another number of processes the first has it all.
+
+        Raises:
+            ValueError: It is no state of means.
+        """
         self.reset()
         if not state:
             return
-        rows = state["rows"][rank] if len(state["rows"]) == world else sum(state["rows"]) * (rank == 0)
-        self.names, self.total, self.count = tuple(state["names"]), rows[0, :-1].to(device), rows[0, -1].item()
+        names, parts = state["names"], state["rows"]
+        if not isinstance(parts, list) or not isinstance(names, list) or not all(type(name) is str for name in names):
+            raise ValueError("means are stored under names that are none")
+        rows = parts[rank] if len(parts) == world else sum(parts) * (rank == 0)
+        self.names, self.total, self.count = tuple(names), rows[0, :-1].to(device), rows[0, -1].item()
         self._before = (rows[1, :-1].to(device), rows[1, -1].item())
 
     def compute(self, reduce: Callable[[Tensor], Tensor], window: bool = False) -> dict[str, Tensor]:

@@ -52,6 +52,7 @@ from reliability.harmful import (
     scripted,
     sealed,
     settings,
+    stretched,
     text,
     twice,
     view,
@@ -67,6 +68,7 @@ OURS = ["fit", f"--trust-import={CANARY}", f"--model={CANARY}.Net"]
 SHELL, TOUCH, HUB = {"command": COMMAND}, COMMAND.split(), {"repo_or_dir": ".", "model": "x", "source": "local"}
 LADDER = {"_class_path": "lit_ae.models.HierarchicalVAE", "channels": [4], "blocks": [10**9], "latent_dim": 2}
 BYTES = b"\0" * (1 << 28)
+ROWS = {"rows": [torch.zeros(2, 2)]}
 DESCRIBED: dict[str, Document] = {  # what is wrong is the description of the model, here and in a run's config.yaml
     "_instantiator os.system": {"_instantiator": "os.system"},
     "_instantiator of a foreign module": {"_instantiator": f"{CANARY}.Net"},
@@ -145,6 +147,10 @@ FORMS: dict[str, Callable[[Path, Document], None]] = {
     "a negative offset": code(whole(view([1], [1], offset=-(1 << 30)))),
     "a negative stride": code(whole(view([16], [-1]))),
     "a stretched tensor": code(whole(view([1 << 40], [0]))),
+    "a stretched version": stretched("pytorch-lightning_version"),
+    "stretched names of means": lambda path, held: stretched("means", "names")(path, {**held, "means": dict(ROWS)}),
+    "a stretched random state": stretched("lit_ae", "generators", 0, "numpy"),
+    "a stretched metric": stretched("lit_ae", "metrics", "val/loss"),
     "a record that is not there": code(whole(view([1], [1], key="7"))),
     "a record by a path": code(whole(view([1], [1], key="../version"))),
     "one record in many tensors": memory,
@@ -179,8 +185,9 @@ ODD |= {f"no {place}": nonsense(place) for place in PLACES}
 FORMS |= ODD
 FORMS["a path outside the run"] = outside
 LIES = {"_instantiator os.system", "_instantiator of a foreign module"}
+STRETCHED = {"stretched names of means", "a stretched random state", "a stretched metric"}
 UNFIT = {"a huge sample"}  # which the data do not have, status 3
-HARMLESS = {"a path outside the run", *LIES, *ODD}  # may be opened: by what does not read that part
+HARMLESS = {"a path outside the run", *LIES, *ODD, *STRETCHED}  # may be opened: by what does not read that part
 
 
 NAMED = {form: f"{EVIL}.ckpt" for form in DESCRIBED if form.startswith("a file named")}
