@@ -36,6 +36,9 @@ class History:
     Attributes:
         moments: Epoch → means and standard deviations, (N, D) each, in half precision.
         y: Labels, (N,).
+
+    Raises:
+        ValueError: `state` is something else.
     """
 
     def __init__(self, most: int, state: dict[str, Any] | None = None) -> None:
@@ -43,6 +46,8 @@ class History:
         self.moments: dict[int, tuple[Tensor, Tensor]] = {}
         self.y: Tensor | None = None
         if state:
+            if not sound(state):
+                raise ValueError("what Bubbles remembers is no history")
             self.stride, self.prior, self.y = state["stride"], state["prior"], state["y"]
             self.moments = dict(zip(state["epochs"], zip(state["means"], state["scales"], strict=True), strict=True))
 
@@ -75,6 +80,17 @@ class History:
         common = (self.y, names, self.prior, view)
         still = bubbles([titles[i] for i in ends], means[ends], scales[ends], *common)
         return still, [bubbles([titles[i]], means[i : i + 1], scales[i : i + 1], *common) for i in range(len(titles))]
+
+
+def sound(state: dict[str, Any]) -> bool:
+    """Whether a state holds what `History.state` writes: a checkpoint may come from anywhere."""
+    lists = all(isinstance(state[name], list) for name in ("epochs", "means", "scales"))
+    if not lists or type(state["stride"]) is not int or state["stride"] < 1 or type(state["prior"]) is not bool:
+        return False
+    moments, y = [*state["means"], *state["scales"]], state["y"]
+    if not all(isinstance(part, Tensor) and part.ndim == 2 for part in moments) or not isinstance(y, Tensor | None):
+        return False
+    return all(type(epoch) is int for epoch in state["epochs"]) and len({part.shape for part in moments}) <= 1
 
 
 class Bubbles(Collector):

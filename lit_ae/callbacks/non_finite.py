@@ -158,8 +158,15 @@ class NonFinite(Callback):
         return {"skipped": self.skipped} if self.action == "skip" else {}
 
     def load_state_dict(self, state_dict: Mapping[str, int]) -> None:
-        """Count on."""
-        self.skipped = state_dict.get("skipped", 0)
+        """Count on.
+
+        Raises:
+            ValueError: The count is no number.
+        """
+        skipped = state_dict.get("skipped", 0)
+        if type(skipped) is not int:
+            raise ValueError("the number of skipped batches is none")
+        self.skipped = skipped
 
     def _running(self) -> Trainer:
         assert self._trainer is not None
