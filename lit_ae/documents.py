@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ LONGEST = 300  # digits of a whole number: text of more takes quadratic time
 REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 FAST: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, ten times as fast
+# defaults of Lightning's callbacks, such as Timer's interval, may be members of an enumeration
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 

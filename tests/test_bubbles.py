@@ -137,3 +137,22 @@ def test_arguments_out_of_range_are_refused() -> None:
         Bubbles(frames=1)
     with pytest.raises(ConfigError, match="max_samples of 1 or more"):
         Bubbles(max_samples=0)
+
+
+ODD = {
+    "epochs": [torch.zeros(9), [torch.zeros(9)], [0, "1"]],
+    "means": [torch.zeros(9), [torch.zeros(3)], [torch.zeros(5, 2), torch.zeros(6, 2)], [[1], [2]]],
+    "stride": [0, torch.ones(1), [1]],
+    "prior": [torch.ones(1)],
+    "y": [[1], 3],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in ODD.items() for value in values])
+def test_a_state_that_is_no_history_is_refused(name: str, value: object) -> None:
+    history, monitor = History(8), Bubbles()
+    for epoch in (0, 1):
+        history.add(epoch, {"mean": torch.zeros(5, 2), "scale": torch.ones(5, 2)})
+    monitor.load_state_dict(history.state())
+    with pytest.raises(ValueError, match="no history"):
+        monitor.load_state_dict({**history.state(), name: value})

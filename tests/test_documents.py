@@ -117,3 +117,11 @@ def test_bombs_are_refused_wherever_they_hide(lit_ae: Console, tmp_path: Path) -
         assert f"{MOST:,} values" in done.err or "deep.yaml" in arguments[0]  # there the parser says what is wanted
         assert len(done.err) < 600
         assert "Traceback" not in done.err
+
+
+def test_a_callback_with_a_member_of_an_enumeration_is_written_down(lit_ae: Console, tmp_path: Path) -> None:
+    timer = ("--trainer.callbacks=[Timer]", "--trainer.callbacks.duration=00:00:10:00")
+    done = lit_ae("fit", "--config=vae", *timer, "--trainer.max_epochs=1", "--trainer.limit_train_batches=1")
+    assert done.status == 0, done.err
+    written = yaml.safe_load((tmp_path / "runs/vae/0/config.yaml").read_text())
+    assert written["trainer"]["callbacks"][0]["init_args"]["interval"] == "step"

@@ -238,3 +238,9 @@ def test_the_last_of_several_holds() -> None:
     first, other, last = NonFinite(), GECO(1.0), NonFinite("skip")
     assert watched([first, other, last]) == [other, last]
     assert [type(each) for each in watched([other])] == [GECO, NonFinite]
+
+
+@pytest.mark.parametrize("skipped", [torch.zeros(9), [1], "1", 1.5])
+def test_a_count_that_is_none_is_refused(skipped: Any) -> None:
+    with pytest.raises(ValueError, match="skipped batches"):
+        NonFinite("skip").load_state_dict({"skipped": skipped})

@@ -57,7 +57,7 @@ class Means:
         names, parts = state["names"], state["rows"]
         if not isinstance(parts, list) or not isinstance(names, list) or not all(type(name) is str for name in names):
             raise ValueError("means are stored under names that are none")
-        rows = parts[rank] if len(parts) == world else sum(parts) * (rank == 0)
+        rows: Any = parts[rank] if len(parts) == world else sum(parts) * (rank == 0)
         self.names, self.total, self.count = tuple(names), rows[0, :-1].to(device), rows[0, -1].item()
         self._before = (rows[1, :-1].to(device), rows[1, -1].item())
 
