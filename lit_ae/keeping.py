@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from torch import Tensor
 
 from lit_ae import carried, loops, requeue, restoring, stopping
 from lit_ae.errors import StorageError
@@ -118,7 +119,14 @@ class Checkpoint(ModelCheckpoint):
         self._state = checkpoint.get("lit_ae", {})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore, with the folder under the name that it has now."""
+        """Restore, with the folder under the name that it has now.
+
+        Raises:
+            ValueError: A score is no single number.
+        """
+        for name in ("best_model_score", "current_score", "kth_value"):
+            if not isinstance(score := state_dict.get(name), Tensor | None) or (score is not None and score.ndim):
+                raise ValueError(f"{name} is no single number")
         super().load_state_dict(carried.at_home(state_dict, str(self.dirpath)))
 
     # ---- settled moments

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from torch import Tensor
 from torch.optim import Optimizer
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from lit_ae.errors import LitAEError, RunError
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "grad_avg", "momentum_buffer", "square_avg", "sum")
+PARTS = ("averaging_state", "current_model_state", "lit_ae", "means")  # that callbacks and models take for dicts
 ODD = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -29,14 +30,42 @@ class Restorer(_CheckpointConnector):
         with blamed(checkpoint_path):
             super()._restore_modules_and_callbacks(checkpoint_path, weights_only)
 
+    def restore_callbacks(self) -> None:
+        """Restore callbacks from what is of the kinds that they write; Lightning iterates over what is there."""
+        states: Any = self._loaded_checkpoint.get("callbacks") if self._loaded_checkpoint else None
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        for callback in [] if states is None else callbacks:
+            if callback.state_key in states:
+                similar(callback.state_dict(), states[callback.state_key], callback.state_key)
+        for name in PARTS:
+            similar({}, (self._loaded_checkpoint or {}).get(name, {}), name)
+        super().restore_callbacks()
+
     def restore_training_state(self) -> None:
         """Restore loops, optimizers and schedulers."""
         with blamed(self._ckpt_path):
-            if self._loaded_checkpoint:
-                alike(self._get_loops_state_dict(), self._loaded_checkpoint.get("loops", {}), "loops")
+            self._look()
+            groups = [settings(optimizer) for optimizer in self.trainer.optimizers]
             super().restore_training_state()
-            for optimizer in self.trainer.optimizers if self._loaded_checkpoint else ():
-                fitting(optimizer)
+            for optimizer, wanted in zip(self.trainer.optimizers, groups, strict=True):
+                if self._loaded_checkpoint:
+                    similar(wanted, settings(optimizer), "param_groups", whole=True)
+                    fitting(optimizer)
+
+    def _look(self) -> None:
+        """Compare loops and schedulers with what the file gives them.
+
+        Raises:
+            ValueError: Something is of another kind.
+        """
+        if not self._loaded_checkpoint:
+            return
+        alike(self._get_loops_state_dict(), self._loaded_checkpoint.get("loops", {}), "loops")
+        for name in ("optimizer_states", "lr_schedulers"):
+            similar([], self._loaded_checkpoint.get(name, []), name)
+        schedulers = [config.scheduler.state_dict() for config in self.trainer.lr_scheduler_configs]
+        for wanted, found in zip(schedulers, self._loaded_checkpoint.get("lr_schedulers", []), strict=False):
+            similar(wanted, found, "lr_schedulers")
 
 
 @contextmanager
@@ -76,6 +105,39 @@ def alike(wanted: Any, found: Any, name: str) -> None:
         raise ValueError(f"{name} is {str(found)[:50]!r}")
 
 
+def similar(wanted: Any, found: Any, name: str, whole: bool = False) -> None:
+    """Compare what a callback or an optimizer holds with what a file gives it.
+
+    Args:
+        wanted: What it holds.
+        found: What the file gives.
+        name: What to call it.
+        whole: Whether what it holds is all that it will: otherwise None may become anything, and lists may grow.
+
+    Raises:
+        ValueError: A container, a number or a word is something else.
+    """
+    single = isinstance(wanted, bool | int | float | str) or (isinstance(wanted, Tensor) and not wanted.ndim)
+    single = single or (whole and wanted is None)
+    if single and (isinstance(found, dict | list | tuple) or (isinstance(found, Tensor) and found.ndim)):
+        raise ValueError(f"{name} is no single value")
+    if isinstance(wanted, list | tuple) and not isinstance(found, list | tuple):
+        raise ValueError(f"{name} is no list")
+    if isinstance(wanted, list | tuple) and whole:
+        for one, other in zip(wanted, found, strict=True):
+            similar(one, other, name, whole)
+    if isinstance(wanted, dict) and not isinstance(found, dict):
+        raise ValueError(f"{name} is no dict")
+    if isinstance(wanted, dict):
+        for key in wanted.keys() & found.keys():
+            similar(wanted[key], found[key], f"{name}.{key}", whole)
+
+
+def settings(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """What the groups of an optimizer hold beside parameters."""
+    return [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+
+
 def fitting(optimizer: Optimizer) -> None:
     """See whether an optimizer can take a step with the state that it was given.
 
@@ -89,6 +151,8 @@ def fitting(optimizer: Optimizer) -> None:
             state = optimizer.state.get(parameter, {})
             if not isinstance(state, dict):
                 raise ValueError("the state of an optimizer is no dict")
+            if isinstance(step := state.get("step"), Tensor) and step.numel() != 1:
+                raise ValueError("the step of an optimizer is no single number")
             for name in MOMENTS:
                 value = state.get(name)
                 if value is not None and (not isinstance(value, Tensor) or value.shape != parameter.shape):

@@ -37,6 +37,34 @@ def no_state(checkpoint: dict[str, Any]) -> None:
     checkpoint["optimizer_states"] = [{"param_groups": [{}], "state": {"0": None}}]
 
 
+def betas(checkpoint: dict[str, Any]) -> None:
+    checkpoint["optimizer_states"][0]["param_groups"][0]["betas"] = torch.zeros(1).expand(9)
+
+
+def one_beta(checkpoint: dict[str, Any]) -> None:
+    checkpoint["optimizer_states"][0]["param_groups"][0]["betas"] = [0.9]
+
+
+def fused(checkpoint: dict[str, Any]) -> None:
+    checkpoint["optimizer_states"][0]["param_groups"][0]["foreach"] = torch.zeros(9)
+
+
+def step(checkpoint: dict[str, Any]) -> None:
+    next(iter(checkpoint["optimizer_states"][0]["state"].values()))["step"] = torch.zeros(9)
+
+
+def no_schedulers(checkpoint: dict[str, Any]) -> None:
+    checkpoint["lr_schedulers"] = torch.zeros(9)
+
+
+def no_carried(checkpoint: dict[str, Any]) -> None:
+    checkpoint["lit_ae"] = torch.zeros(9)
+
+
+def no_list(checkpoint: dict[str, Any]) -> None:
+    checkpoint["optimizer_states"] = torch.zeros(9)
+
+
 def rate(checkpoint: dict[str, Any]) -> None:
     checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] = "x"
 
@@ -72,7 +100,37 @@ def test_a_version_that_is_no_text(trained: Path, lit_ae: Console, tmp_path: Pat
     )
 
 
-@pytest.mark.parametrize("damage", [number, other_type, cut, other_shape, no_state, rate, means, random])
+SETTINGS = (betas, one_beta, fused, step, no_list, no_carried, no_schedulers)
+STRETCHED = torch.zeros(1).expand(2_000)  # of a size that shows what is refused; the torture takes more
+
+
+@pytest.mark.parametrize(
+    ("callback", "name", "value"),
+    [
+        ("EarlyStopping", "best_score", STRETCHED),
+        ("EarlyStopping", "wait_count", [1]),
+        ("Checkpoint", "best_k_models", [STRETCHED]),
+        ("Checkpoint", "best_model_score", STRETCHED),
+        ("Checkpoint", "current_score", [1]),
+        ("Checkpoint", "best_model_path", STRETCHED),
+    ],
+)
+def test_the_state_of_callbacks_is_of_the_kinds_that_they_write(
+    callback: str, name: str, value: Any, lit_ae: Console
+) -> None:
+    stops = ("--trainer.callbacks=[EarlyStopping]", "--trainer.callbacks.monitor=val/loss")
+    assert lit_ae("fit", "--config=vae", *stops, *MORE, "--trainer.max_epochs=1").status == 0
+    path = Path("runs/vae/0/checkpoints/last.ckpt")
+    checkpoint = torch.load(path, weights_only=True)
+    (key,) = [key for key in checkpoint["callbacks"] if key.startswith(callback)]
+    checkpoint["callbacks"][key][name] = value
+    save(path.absolute(), checkpoint)
+    done = lit_ae("fit", "--ckpt_path=runs/vae/0", *MORE)
+    assert done.status == 4, done.err
+    assert "does not fit this trainer (ValueError" in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("damage", [number, other_type, cut, other_shape, no_state, rate, means, random, *SETTINGS])
 def test_what_does_not_fit_is_the_fault_of_the_file(
     damage: Any, trained: Path, lit_ae: Console, tmp_path: Path
 ) -> None:
