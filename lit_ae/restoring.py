@@ -31,41 +31,38 @@ class Restorer(_CheckpointConnector):
             super()._restore_modules_and_callbacks(checkpoint_path, weights_only)
 
     def restore_callbacks(self) -> None:
-        """Restore callbacks from what is of the kinds that they write; Lightning iterates over what is there."""
-        states: Any = self._loaded_checkpoint.get("callbacks") if self._loaded_checkpoint else None
-        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        for callback in [] if states is None else callbacks:
-            if callback.state_key in states:
-                similar(callback.state_dict(), states[callback.state_key], callback.state_key)
+        """Restore callbacks; what a file gives ours and Lightning's is of the kinds they hold: they iterate over it."""
+        checkpoint: dict[str, Any] = self._loaded_checkpoint or {}
         for name in PARTS:
-            similar({}, (self._loaded_checkpoint or {}).get(name, {}), name)
+            similar({}, checkpoint.get(name), name)
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        for callback in callbacks if checkpoint.get("callbacks") is not None else ():
+            if known(callback) and callback.state_key in checkpoint["callbacks"]:
+                similar(callback.state_dict(), checkpoint["callbacks"][callback.state_key], callback.state_key)
         super().restore_callbacks()
 
     def restore_training_state(self) -> None:
         """Restore loops, optimizers and schedulers."""
-        with blamed(self._ckpt_path):
-            self._look()
-            groups = [settings(optimizer) for optimizer in self.trainer.optimizers]
-            super().restore_training_state()
-            for optimizer, wanted in zip(self.trainer.optimizers, groups, strict=True):
-                if self._loaded_checkpoint:
-                    similar(wanted, settings(optimizer), "param_groups", whole=True)
-                    fitting(optimizer)
-
-    def _look(self) -> None:
-        """Compare loops and schedulers with what the file gives them.
-
-        Raises:
-            ValueError: Something is of another kind.
-        """
         if not self._loaded_checkpoint:
-            return
-        alike(self._get_loops_state_dict(), self._loaded_checkpoint.get("loops", {}), "loops")
-        for name in ("optimizer_states", "lr_schedulers"):
-            similar([], self._loaded_checkpoint.get(name, []), name)
-        schedulers = [config.scheduler.state_dict() for config in self.trainer.lr_scheduler_configs]
-        for wanted, found in zip(schedulers, self._loaded_checkpoint.get("lr_schedulers", []), strict=False):
-            similar(wanted, found, "lr_schedulers")
+            return super().restore_training_state()
+        optimizers, configs = self.trainer.optimizers, self.trainer.lr_scheduler_configs
+        groups, schedulers = [settings(each) for each in optimizers], [each.scheduler.state_dict() for each in configs]
+        with blamed(self._ckpt_path):
+            alike(self._get_loops_state_dict(), self._loaded_checkpoint.get("loops", {}), "loops")
+            states = {name: self._loaded_checkpoint.get(name, []) for name in ("optimizer_states", "lr_schedulers")}
+            similar({name: [] for name in states}, states, "checkpoint")
+            for state, found in zip(schedulers, states["lr_schedulers"] or [], strict=False):
+                similar(state, found, "lr_schedulers")
+            super().restore_training_state()
+            for optimizer, wanted in zip(optimizers, groups, strict=True):
+                similar(wanted, settings(optimizer), "param_groups", whole=known(optimizer))
+                fitting(optimizer)
+        return None
+
+
+def known(part: object) -> bool:
+    """Whether it is of a package whose classes hold and store values of the same kinds."""
+    return type(part).__module__.partition(".")[0] in ("lit_ae", "lightning", "torch")
 
 
 @contextmanager
@@ -117,9 +114,11 @@ def similar(wanted: Any, found: Any, name: str, whole: bool = False) -> None:
     Raises:
         ValueError: A container, a number or a word is something else.
     """
+    if found is None and not whole:
+        return
     single = isinstance(wanted, bool | int | float | str) or (isinstance(wanted, Tensor) and not wanted.ndim)
     single = single or (whole and wanted is None)
-    if single and (isinstance(found, dict | list | tuple) or (isinstance(found, Tensor) and found.ndim)):
+    if single and (isinstance(found, dict | list | tuple) or (isinstance(found, Tensor) and found.numel() != 1)):
         raise ValueError(f"{name} is no single value")
     if isinstance(wanted, list | tuple) and not isinstance(found, list | tuple):
         raise ValueError(f"{name} is no list")

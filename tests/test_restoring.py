@@ -130,6 +130,32 @@ def test_the_state_of_callbacks_is_of_the_kinds_that_they_write(
     assert "does not fit this trainer (ValueError" in done.err.splitlines()[-1]
 
 
+LATER = """
+import torch
+from lightning.pytorch import Callback
+
+class Later(Callback):
+    probe, seen = None, None
+
+    def on_fit_start(self, trainer, pl_module):
+        self.probe = torch.nn.Linear(2, 2)
+
+    def state_dict(self):
+        return {"probe": self.probe.state_dict(), "seen": 1}
+
+    def load_state_dict(self, state_dict):
+        self.seen = state_dict["seen"]
+"""
+
+
+def test_a_callback_of_the_users_own_may_have_no_state_before_training(lit_ae: Console, tmp_path: Path) -> None:
+    (tmp_path / "later.py").write_text(LATER)
+    added = ("--trainer.callbacks=[later.Later]", *MORE)
+    assert lit_ae("fit", "--config=vae", *added, "--trainer.max_epochs=1").status == 0
+    done = lit_ae("fit", "--config=vae", "--ckpt_path=last", *added)
+    assert done.status == 0, done.err
+
+
 @pytest.mark.parametrize("damage", [number, other_type, cut, other_shape, no_state, rate, means, random, *SETTINGS])
 def test_what_does_not_fit_is_the_fault_of_the_file(
     damage: Any, trained: Path, lit_ae: Console, tmp_path: Path

@@ -170,7 +170,7 @@ def gaussian(q: object, model: Autoencoder) -> DiagonalGaussian:
     Raises:
         ConfigError: It is none.
     """
-    if not isinstance(q, DiagonalGaussian) or q.event_shape.numel() < 2:
+    if not isinstance(q, DiagonalGaussian) or len(q.event_shape) != 1 or q.event_shape.numel() < 2:
         raise ConfigError(
             f"Bubbles are diagonal Gaussian posteriors of two latents or more, which {type(model).__name__} does not "
             "have here: leave them out, or take a variational model such as VAE."
