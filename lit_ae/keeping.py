@@ -17,7 +17,7 @@ from torch import Tensor
 from lit_ae import carried, loops, requeue, restoring, stopping
 from lit_ae.errors import StorageError
 
-SHARE = 0.02  # of the training time that routine saves may take: with the first and the last, all of them stay under 3%
+SHARE = 0.02  # of the training time that routine saves may take; the first and the last come on top, 3% is the aim
 INTERVAL = 600.0  # seconds between saves amid a long epoch
 LOOK = 0.25  # seconds between two words of several processes with each other
 
